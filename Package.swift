@@ -1,0 +1,135 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// The same settings for every Swift target: Swift 6 mode, the upcoming features of the newest packages, no warnings.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, path: path, swiftSettings: settings)
+}
+
+/// One folder an operator: `plugins/<name>/{Sources,Tests,README.md}`. A plugin sees the contract and what it re-exports.
+struct PluginFolder {
+    var name: String
+    var module: String
+    var libraries: [Target.Dependency] = []
+
+    var targets: [Target] {
+        [
+            .target(
+                name: module, dependencies: ["DataflowOperator"] + libraries, path: "plugins/\(name)/Sources",
+                swiftSettings: settings),
+            tests(
+                "\(module)Tests", [.byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator"] + libraries,
+                path: "plugins/\(name)/Tests"),
+        ]
+    }
+}
+
+let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "DataflowConfig"]
+
+let plugins = [
+    PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl"]),
+    PluginFolder(name: "file-source", module: "FileSource", libraries: contract),
+    PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
+    PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["CSimdJSON"]),
+    PluginFolder(name: "select", module: "Select", libraries: contract),
+    PluginFolder(name: "explode", module: "Explode", libraries: contract),
+    PluginFolder(name: "window-agg", module: "WindowAgg", libraries: contract),
+    PluginFolder(name: "top-n", module: "TopN", libraries: contract),
+    PluginFolder(name: "pg-sink", module: "PgSink", libraries: contract + ["CPostgreSQL"]),
+    PluginFolder(name: "file-sink", module: "FileSink", libraries: contract + ["DataflowText"]),
+    PluginFolder(name: "stdout-sink", module: "StdoutSink", libraries: contract + ["DataflowText"]),
+]
+
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let flyingFox = Target.Dependency.product(name: "FlyingFox", package: "FlyingFox")
+
+let package = Package(
+    name: "dataflow",
+    products: [
+        .executable(name: "dataflow", targets: ["dataflow"]),
+        .executable(name: "openfood-api", targets: ["openfood-api"]),
+        .library(name: "DataflowOperator", targets: ["DataflowOperator"]),
+        .library(name: "DataflowTesting", targets: ["DataflowTesting"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
+    ],
+    targets: [
+        // System libraries, found by pkg-config.
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        // C headers over C++ libraries.
+        .target(name: "CSimdJSON", cxxSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
+        // The engine.
+        room("DataflowColumnar"),
+        room("DataflowText", ["DataflowColumnar"]),
+        room("DataflowExpression", ["DataflowColumnar", "CRE2"]),
+        room("DataflowConfig"),
+        room("DataflowOperator", contract + [log]),
+        room("DataflowPipeline", contract + ["DataflowOperator", "CYAML"]),
+        room("DataflowCheckpoint", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
+        room("DataflowRuntime", contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowText", log]),
+        room("DataflowTesting", contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", log]),
+        room("DataflowBuiltins", ["DataflowOperator"] + plugins.map { .byName(name: $0.module) }),
+        room(
+            "DataflowCLI",
+            contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", arguments, log]),
+        .executableTarget(name: "dataflow", dependencies: ["DataflowCLI", "DataflowBuiltins"], swiftSettings: settings),
+        .executableTarget(
+            name: "openfood-api", dependencies: [flyingFox, arguments, "CZlib", "CSimdJSON"], swiftSettings: settings),
+        // Tests mirror the sources.
+        tests("DataflowColumnarTests", ["DataflowColumnar"]),
+        tests("DataflowTextTests", ["DataflowText", "DataflowColumnar"]),
+        tests("DataflowExpressionTests", ["DataflowExpression", "DataflowColumnar"]),
+        tests("DataflowConfigTests", ["DataflowConfig"]),
+        tests("DataflowOperatorTests", ["DataflowOperator"] + contract),
+        tests("DataflowPipelineTests", ["DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract),
+        tests("DataflowCheckpointTests", ["DataflowCheckpoint", "DataflowOperator", "DataflowColumnar"]),
+        tests(
+            "DataflowRuntimeTests",
+            ["DataflowRuntime", "DataflowTesting", "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", log] + contract),
+        tests("PipelineTests", ["DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract),
+    ] + plugins.flatMap(\.targets)
+)
+
+// While developing: DATAFLOW_TARGETS=A,B builds only these targets and what they need.
+if let only = Context.environment["DATAFLOW_TARGETS"], !only.isEmpty {
+    var keep = Set<String>()
+    var open = only.split(separator: ",").map(String.init)
+    func name(of dependency: Target.Dependency) -> String? {
+        switch dependency {
+        case .byNameItem(let name, _), .targetItem(let name, _): name
+        default: nil
+        }
+    }
+    while let next = open.popLast() {
+        guard keep.insert(next).inserted, let target = package.targets.first(where: { $0.name == next }) else { continue }
+        open += target.dependencies.compactMap(name)
+    }
+    package.targets.removeAll { !keep.contains($0.name) }
+    package.products.removeAll { !keep.contains($0.name) }
+    if !keep.contains("openfood-api") { package.dependencies.removeAll { $0.name == "FlyingFox" || "\($0.kind)".contains("FlyingFox") } }
+    if !keep.contains("DataflowCLI") && !keep.contains("openfood-api") {
+        package.dependencies.removeAll { "\($0.kind)".contains("argument-parser") }
+    }
+    if !keep.contains("DataflowOperator") { package.dependencies.removeAll { "\($0.kind)".contains("swift-log") } }
+}
