@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Builds and runs the tests against a private PostgreSQL that is gone afterwards.
+#
+#: FILTER=                only tests whose name matches (make test, make soak)
+#: DATAFLOW_TEST_PAGES=   folder of recorded pages for the end-to-end tests (pages-*.ndjson.gz); without it
+#:                        ../shared/data/openfood if it is there, else the generator
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+SWIFT=${SWIFT:-swift}
+SCRATCH=${SCRATCH:-.build}
+CHECKS=${CHECKS:---explicit-target-dependency-import-check error}
+mode=${1:-test}
+postgres=.dataflow/test-postgres
+
+scripts/bootstrap.sh
+
+# The tests of another invocation in this folder would share the build folder and the server.
+mkdir -p .dataflow
+exec 9>.dataflow/test.lock
+flock 9
+
+stop() {
+    scripts/postgres.sh remove "$postgres" 9>&-
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+stop
+DATAFLOW_TEST_PG_URL=$(scripts/postgres.sh start "$postgres" 0 9>&-)
+export DATAFLOW_TEST_PG_URL
+
+filter=()
+[ -z "${FILTER:-}" ] || filter=(--filter "$FILTER")
+
+if [ "$mode" = soak ]; then
+    export DATAFLOW_SOAK=1
+    # The engine under the thread sanitizer first: a race found early is cheaper than a strange result found late.
+    "$SWIFT" test --scratch-path .build-tsan --sanitize thread --disable-xctest \
+        --filter "${FILTER:-^(DataflowRuntimeTests|DataflowCheckpointTests|DataflowTestingTests)\.}" 9>&-
+fi
+
+# shellcheck disable=SC2086 # CHECKS is a list of words
+"$SWIFT" build --build-tests --scratch-path "$SCRATCH" $CHECKS 9>&-
+"$SWIFT" test --skip-build --scratch-path "$SCRATCH" --disable-xctest "${filter[@]}" 9>&-
