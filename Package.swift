@@ -127,7 +127,7 @@ if let only = Context.environment["DATAFLOW_TARGETS"], !only.isEmpty {
     }
     package.targets.removeAll { !keep.contains($0.name) }
     package.products.removeAll { !keep.contains($0.name) }
-    if !keep.contains("openfood-api") { package.dependencies.removeAll { $0.name == "FlyingFox" || "\($0.kind)".contains("FlyingFox") } }
+    if !keep.contains("openfood-api") { package.dependencies.removeAll { "\($0.kind)".contains("FlyingFox") } }
     if !keep.contains("DataflowCLI") && !keep.contains("openfood-api") {
         package.dependencies.removeAll { "\($0.kind)".contains("argument-parser") }
     }

@@ -1,0 +1,57 @@
+public import DataflowColumnar
+
+/// State is named tables of rows: one format for data and state.
+///
+/// A snapshot is taken by reference: tables share buffers with the operator, which replaces but never changes them.
+public struct StateTable: Sendable {
+    /// How a restore at another parallelism may divide the rows again.
+    public enum Distribution: Hashable, Sendable {
+        /// The rows belong to the subtask that wrote them; with fewer subtasks, subtask i gets those of every old
+        /// subtask j with j % parallelism == i.
+        case subtask
+        /// Each row belongs to the split named in this column (string); on restore every subtask gets all rows of all
+        /// old subtasks and takes what it owns.
+        case split(column: Int)
+        /// Each row belongs to the key group in this column (int32, 0 ..< ``KeyGroup/count``); on restore a subtask
+        /// gets the rows of its key groups.
+        case keyGroup(column: Int)
+    }
+
+    public var name: String
+    /// Rises when the meaning of the rows changes; the operator refuses versions that it cannot read.
+    public var version: UInt32
+    public var distribution: Distribution
+    /// The rows, in one or more batches of one schema.
+    public var batches: [RecordBatch]
+
+    public init(_ name: String, version: UInt32 = 1, distribution: Distribution, _ batches: [RecordBatch]) {
+        self.name = name
+        self.version = version
+        self.distribution = distribution
+        self.batches = batches
+    }
+
+    /// How many rows all batches have together.
+    public var rowCount: Int { batches.reduce(0) { $0 + $1.rowCount } }
+}
+
+/// The state of one operator instance at one checkpoint. Empty: it has none.
+public typealias StateSnapshot = [StateTable]
+
+extension [StateTable] {
+    /// The table of that name, or nil.
+    public subscript(name: String) -> StateTable? { first { $0.name == name } }
+}
+
+/// Keyed state is divided in 128 key groups, so that a checkpoint restores at any parallelism up to that.
+public enum KeyGroup {
+    public static let count = 128
+
+    /// The key group of a key's hash (``RowKeys``): the low bits, so hash tables should use the high ones. O(1).
+    @inlinable
+    public static func of(hash: UInt64) -> Int32 { Int32(truncatingIfNeeded: hash & UInt64(count - 1)) }
+
+    /// Which of `parallelism` subtasks owns a key group: contiguous ranges. O(1).
+    @inlinable
+    public static func subtask(of group: Int32, parallelism: Int) -> Int { Int(group) * parallelism / count }
+}
