@@ -1,0 +1,139 @@
+import DataflowOperator
+
+/// The page that makes a checkpoint: it is written last, and a checkpoint exists when its manifest does.
+///
+/// State belongs to a node *name* (and the version of each of its tables), not to the node's place in the pipeline file.
+public struct CheckpointManifest: Hashable, Sendable, Codable {
+    /// The version of this format that this build writes; it reads no other.
+    public static let currentFormat = 1
+
+    public var format = CheckpointManifest.currentFormat
+    public var pipeline: String
+    /// A random id made at a start without checkpoint and kept ever after: commit markers of another lineage mean nothing.
+    public var lineage: String
+    /// Which run wrote it: rises with every start.
+    public var generation: UInt64
+    /// Rises within the folder, never reused.
+    public var id: UInt64
+    /// The checkpoint before it in the same history.
+    public var previous: UInt64?
+    /// Microseconds since 1970.
+    public var createdAt: Int64
+    /// Whether every source had reached its end.
+    public var finished: Bool
+    /// The file with the tables of all nodes; nil when no node had state.
+    public var stateFile: StateFile?
+    public var nodes: [Node]
+
+    public init(
+        pipeline: String, lineage: String, generation: UInt64, id: CheckpointID, previous: CheckpointID?,
+        createdAt: Int64, finished: Bool, stateFile: StateFile? = nil, nodes: [Node]
+    ) {
+        self.pipeline = pipeline
+        self.lineage = lineage
+        self.generation = generation
+        self.id = id.number
+        self.previous = previous?.number
+        self.createdAt = createdAt
+        self.finished = finished
+        self.stateFile = stateFile
+        self.nodes = nodes
+    }
+
+    public var checkpoint: CheckpointID { CheckpointID(id) }
+
+    /// Whether a sink has something to commit.
+    public var needsCommit: Bool { nodes.contains { !$0.committables.isEmpty } }
+
+    public subscript(node name: String) -> Node? { nodes.first { $0.name == name } }
+
+    /// A file beside the manifest, with what is needed to find damage.
+    public struct StateFile: Hashable, Sendable, Codable {
+        public var name: String
+        public var length: Int
+        public var crc32: UInt32
+
+        public init(name: String, length: Int, crc32: UInt32) {
+            self.name = name
+            self.length = length
+            self.crc32 = crc32
+        }
+    }
+
+    /// The state of one node, all its subtasks together.
+    public struct Node: Hashable, Sendable, Codable {
+        public var name: String
+        /// The operator type, as in the pipeline file.
+        public var type: String
+        /// How many subtasks wrote it.
+        public var parallelism: Int
+        /// The columns that the node's state is keyed by; empty for other nodes. A changed key makes the state useless.
+        public var key: [String]
+        public var tables: [Table]
+        public var committables: [Committable]
+
+        public init(
+            name: String, type: String, parallelism: Int, key: [String] = [], tables: [Table] = [],
+            committables: [Committable] = []
+        ) {
+            self.name = name
+            self.type = type
+            self.parallelism = parallelism
+            self.key = key
+            self.tables = tables
+            self.committables = committables
+        }
+
+        public var isStateless: Bool { tables.isEmpty && committables.isEmpty }
+
+        /// Takes in the part of another subtask of the same node.
+        mutating func merge(_ other: Node) {
+            tables += other.tables
+            committables += other.committables
+        }
+    }
+
+    /// One state table of one subtask: a slice of the state file.
+    public struct Table: Hashable, Sendable, Codable {
+        /// How a restore at another parallelism divides the rows.
+        public enum Distribution: Hashable, Sendable, Codable {
+            case subtask
+            case split(column: Int)
+            case keyGroup(column: Int)
+        }
+
+        public var subtask: Int
+        public var name: String
+        public var version: UInt32
+        public var distribution: Distribution
+        public var rowCount: Int
+        public var offset: Int
+        public var length: Int
+        public var crc32: UInt32
+
+        public init(
+            subtask: Int, name: String, version: UInt32, distribution: Distribution, rowCount: Int, offset: Int,
+            length: Int, crc32: UInt32
+        ) {
+            self.subtask = subtask
+            self.name = name
+            self.version = version
+            self.distribution = distribution
+            self.rowCount = rowCount
+            self.offset = offset
+            self.length = length
+            self.crc32 = crc32
+        }
+    }
+
+    /// What a sink has to commit once the manifest is durable; the JSON text of its `Committable`.
+    public struct Committable: Hashable, Sendable, Codable {
+        public var subtask: Int
+        public var json: String
+
+        public init(subtask: Int, json: String) {
+            self.subtask = subtask
+            self.json = json
+        }
+    }
+}

@@ -1,0 +1,168 @@
+import DataflowOperator
+import Glibc
+
+/// The checkpoints of one pipeline in a folder of a local file system.
+///
+///     <root>/<pipeline>/
+///         lock                    held (flock) by the run that is alive
+///         fence                   generation and highest checkpoint id, rising
+///         chk-00000000000000000012/
+///             state               the tables of all nodes, one after another
+///             manifest            written last: the checkpoint exists when this does
+///             committed           the sinks have committed
+///         nodes/<node>/           files that an operator keeps for itself
+///
+/// Every file is written under another name, synced, renamed, and its directory synced; every one carries length and
+/// checksum. All calls block: they belong on a `BlockingExecutor`.
+public final class LocalCheckpointStore: Sendable {
+    /// The folder of this pipeline.
+    public let directory: String
+    public let pipeline: String
+    public let retained: Int
+    let files: any CheckpointFiles
+
+    /// - Parameters:
+    ///   - root: the setting `checkpoint.directory`; made when a run starts.
+    ///   - pipeline: the pipeline's name.
+    ///   - retained: how many complete checkpoints are kept; at least one.
+    ///   - files: the file operations, replaced in tests.
+    public init(root: String, pipeline: String, retaining retained: Int = 3, files: any CheckpointFiles = LocalFiles())
+    {
+        directory = Self.path(root, Self.component(pipeline))
+        self.pipeline = pipeline
+        self.retained = max(1, retained)
+        self.files = files
+    }
+
+    /// Where a node may keep durable files of its own; made by whoever writes there.
+    public func stateDirectory(of node: String) -> String {
+        Self.path(directory, "nodes", Self.component(node))
+    }
+
+    /// Takes the fence: an exclusive lock and a new generation.
+    ///
+    /// - Throws: `.alreadyRunning` while another run is alive; a dead one's lock is gone with it. `.file` when the folder
+    ///   cannot be made or written.
+    public func acquire() throws(CheckpointError) -> CheckpointSession {
+        try files.makeDirectory(directory)
+        guard let lock = try files.lock(path("lock")) else { throw alreadyRunning() }
+        do {
+            return try CheckpointSession(store: self, lock: lock)
+        } catch {
+            lock.release()
+            throw error
+        }
+    }
+
+    private func alreadyRunning() -> CheckpointError {
+        let owner = (try? readFence()).flatMap { $0 }
+        let who = owner.map { " (process \($0.process) on \($0.host), generation \($0.generation))" } ?? ""
+        return CheckpointError(
+            .alreadyRunning,
+            "pipeline '\(pipeline)' is already running\(who) and holds \(path("lock")); two runs must not write the same checkpoints. Stop that run first, or give this one another checkpoint.directory or pipeline name"
+        )
+    }
+
+    /// The complete checkpoints, newest first, without the lock; for display. Damaged ones are left out.
+    public func list() throws(CheckpointError) -> [(manifest: CheckpointManifest, status: CheckpointStatus)] {
+        var found: [(CheckpointManifest, CheckpointStatus)] = []
+        for id in try checkpointIDs() {
+            guard let manifest = try? readManifest(id) else { continue }
+            let marked = (try files.read(path(of: id, "committed"), 0..<0)) != nil
+            found.append((manifest, CheckpointStatus(manifest: manifest, isMarkedCommitted: marked)))
+        }
+        return found
+    }
+
+    // MARK: reading
+
+    func readFence() throws(CheckpointError) -> CheckpointFence? {
+        guard let bytes = try files.read(path("fence"), nil) else { return nil }
+        return try Envelope.decode(
+            CheckpointFence.self, bytes, kind: "fence", format: CheckpointFence.format, path: path("fence"))
+    }
+
+    /// The ids of all checkpoint folders, complete or not, newest first.
+    func checkpointIDs() throws(CheckpointError) -> [CheckpointID] {
+        try (files.list(directory) ?? [])
+            .compactMap { $0.hasPrefix("chk-") ? UInt64($0.dropFirst(4)) : nil }
+            .sorted(by: >).map(CheckpointID.init)
+    }
+
+    /// nil if the checkpoint was never published.
+    func readManifest(_ id: CheckpointID) throws(CheckpointError) -> CheckpointManifest? {
+        let path = path(of: id, "manifest")
+        guard let bytes = try files.read(path, nil) else { return nil }
+        let manifest = try Envelope.decode(
+            CheckpointManifest.self, bytes, kind: "manifest", format: CheckpointManifest.currentFormat, path: path)
+        guard manifest.pipeline == pipeline, manifest.id == id.number else {
+            throw CheckpointError(
+                .incompatible,
+                "\(path) belongs to checkpoint \(manifest.id) of pipeline '\(manifest.pipeline)', not to \(id) of '\(pipeline)'; was the folder copied?"
+            )
+        }
+        return manifest
+    }
+
+    /// Reads the whole state file once and compares length and checksum.
+    func verifyState(_ manifest: CheckpointManifest) throws(CheckpointError) {
+        guard let expected = manifest.stateFile else { return }
+        let path = path(of: manifest.checkpoint, expected.name)
+        var checksum = Checksum()
+        var offset = 0
+        let step = 4 << 20
+        while true {
+            guard let bytes = try files.read(path, offset..<(offset + step)) else {
+                throw CheckpointError(.damaged, "\(path) is missing")
+            }
+            checksum.update(bytes)
+            offset += bytes.count
+            if bytes.count < step { break }
+        }
+        guard offset == expected.length else {
+            throw CheckpointError(.damaged, "\(path) is damaged: \(offset) bytes of \(expected.length)")
+        }
+        guard checksum.value == expected.crc32 else {
+            throw CheckpointError(.damaged, "\(path) is damaged: wrong checksum")
+        }
+    }
+
+    // MARK: paths
+
+    func path(_ name: String) -> String { Self.path(directory, name) }
+
+    func path(of id: CheckpointID, _ name: String? = nil) -> String {
+        let digits = String(id.number)
+        let folder = path("chk-" + String(repeating: "0", count: max(0, 20 - digits.count)) + digits)
+        return name.map { Self.path(folder, $0) } ?? folder
+    }
+
+    /// Temp → fsync → rename → fsync(dir).
+    func writeDurably(_ bytes: [UInt8], _ path: String, in directory: String) throws(CheckpointError) {
+        let temporary = path + ".tmp"
+        try files.write(bytes, to: temporary)
+        try files.sync(temporary)
+        try files.rename(temporary, to: path)
+        try files.syncDirectory(directory)
+    }
+
+    private static func path(_ parts: String...) -> String { parts.joined(separator: "/") }
+
+    /// A name as one component of a path: what is not a letter, digit, `_`, `-` or inner `.` is written as `%XX`.
+    private static func component(_ name: String) -> String {
+        var result = ""
+        for (index, byte) in name.utf8.enumerated() {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            case UInt8(ascii: ".") where index > 0:
+                result.append(".")
+            default:
+                let hex = String(byte, radix: 16, uppercase: true)
+                result += "%" + (hex.count < 2 ? "0" : "") + hex
+            }
+        }
+        return result
+    }
+}
