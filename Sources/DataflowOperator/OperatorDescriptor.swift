@@ -20,12 +20,14 @@ public struct OperatorDescriptor: Sendable {
 
     public let info: OperatorInfo
     public let factory: Factory
-    /// Reads the node's settings; `defaults` are the pipeline's for this operator type, in which the node's keys win.
-    public let decode: @Sendable (ConfigNode) throws(ConfigError) -> any OperatorConfig
+    /// Reads the node's settings, passing over the keys that every node has (the second argument).
+    public let decode: @Sendable (ConfigNode, [String]) throws(ConfigError) -> any OperatorConfig
+    /// Warnings about settings that decode.
+    public let lint: @Sendable (ConfigNode) -> [Diagnostic]
     public let outputs: @Sendable (any OperatorConfig, [Stream]) throws(ConfigError) -> [Stream]
     public let columnsUsed: @Sendable (any OperatorConfig, [Stream], ColumnSet) -> [ColumnSet]
     /// The settings' JSON schema, reference page and commented template: all from the one declaration.
-    public let jsonSchema: @Sendable () -> String
+    public let jsonSchema: @Sendable () -> JSONSchema
     public let markdown: @Sendable () -> String
     public let template: @Sendable () -> String
 
@@ -62,12 +64,15 @@ public struct OperatorDescriptor: Sendable {
     private static func make<O: Operator>(_ type: O.Type, _ factory: Factory) -> OperatorDescriptor {
         OperatorDescriptor(
             info: O.info, factory: factory,
-            decode: { (node) throws(ConfigError) in try O.Config.schema.decode(node) },
+            decode: { (node, otherKeys) throws(ConfigError) in
+                try O.Config.schema.decode(node, otherKeys: otherKeys)
+            },
+            lint: { node in O.Config.schema.lint(node) },
             outputs: { (config, inputs) throws(ConfigError) in try O.outputs(cast(config, O.self), inputs: inputs) },
             columnsUsed: { config, inputs, downstream in
                 O.columnsUsed(cast(config, O.self), inputs: inputs, downstream: downstream)
             },
-            jsonSchema: { O.Config.schema.jsonSchema.description }, markdown: { O.Config.schema.markdown },
+            jsonSchema: { O.Config.schema.jsonSchema }, markdown: { O.Config.schema.markdown },
             template: { O.Config.schema.template() })
     }
 
