@@ -56,7 +56,7 @@ public struct ConfigField<Root: OperatorConfig>: Sendable {
     ///   - summary: one or two sentences of Markdown for the reference page.
     ///   - check: nil if the value is right, else what is wrong with it, as a phrase behind the key's name: "must be positive".
     public init<Value: ConfigValue>(
-        _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ traits: FieldTraits = [],
+        _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ traits: FieldTraits,
         _ summary: String,
         examples: @autoclosure @escaping @Sendable () -> [Value] = [],
         check: (@Sendable (Value) -> String?)? = nil
@@ -79,6 +79,15 @@ public struct ConfigField<Root: OperatorConfig>: Sendable {
         lint = { Value.lint($0) }
         references = { Value.fieldReferences }
         self.examples = { examples().map(\.encoded) }
+    }
+
+    /// A field without traits.
+    public init<Value: ConfigValue>(
+        _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ summary: String,
+        examples: @autoclosure @escaping @Sendable () -> [Value] = [],
+        check: (@Sendable (Value) -> String?)? = nil
+    ) {
+        self.init(name, path, [], summary, examples: examples(), check: check)
     }
 }
 
