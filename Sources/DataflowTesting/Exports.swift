@@ -1,0 +1,2 @@
+// An author's tests import this module alone besides their plugin.
+@_exported public import DataflowOperator
