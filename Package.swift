@@ -55,7 +55,9 @@ let plugins = [
 
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
-let flyingFox = Target.Dependency.product(name: "FlyingFox", package: "FlyingFox")
+let flyingFox: [Target.Dependency] = [
+    .product(name: "FlyingFox", package: "FlyingFox"), .product(name: "FlyingSocks", package: "FlyingFox"),
+]
 
 let package = Package(
     name: "dataflow",
@@ -95,7 +97,7 @@ let package = Package(
             contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", arguments, log]),
         .executableTarget(name: "dataflow", dependencies: ["DataflowCLI", "DataflowBuiltins"], swiftSettings: settings),
         .executableTarget(
-            name: "openfood-api", dependencies: [flyingFox, arguments, "CZlib", "CSimdJSON"], swiftSettings: settings),
+            name: "openfood-api", dependencies: flyingFox + [arguments, "CZlib"], swiftSettings: settings),
         // Tests mirror the sources.
         tests("DataflowColumnarTests", ["DataflowColumnar"]),
         tests("DataflowTextTests", ["DataflowText", "DataflowColumnar"]),
@@ -107,6 +109,7 @@ let package = Package(
         tests(
             "DataflowRuntimeTests",
             ["DataflowRuntime", "DataflowTesting", "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", log] + contract),
+        tests("OpenFoodAPITests", ["openfood-api", "CZlib"] + flyingFox),
         tests("PipelineTests", ["DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract),
     ] + plugins.flatMap(\.targets)
 )
