@@ -31,7 +31,7 @@ struct PluginFolder {
                 name: module, dependencies: ["DataflowOperator"] + libraries, path: "plugins/\(name)/Sources",
                 swiftSettings: settings),
             tests(
-                "\(module)Tests", [.byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator"] + libraries,
+                "\(module)Tests", [.byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", log] + libraries,
                 path: "plugins/\(name)/Tests"),
         ]
     }
@@ -41,7 +41,7 @@ let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "
 
 let plugins = [
     PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl"]),
-    PluginFolder(name: "file-source", module: "FileSource", libraries: contract),
+    PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["CZlib"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["CSimdJSON"]),
     PluginFolder(name: "select", module: "Select", libraries: contract),
