@@ -1,0 +1,153 @@
+import DataflowColumnar
+public import DataflowConfig
+
+/// What becomes of a value that does not fit its column.
+public enum MismatchPolicy: String, ConfigEnum {
+    /// The row goes to the errors port.
+    case error
+    /// The value becomes null.
+    case null
+
+    public init(decoding node: ConfigNode) throws(ConfigError) {
+        // Unquoted, the word is YAML's null.
+        let text = node.isNull ? "null" : try node.scalarText(expected: "`error` or `null`")
+        guard let value = MismatchPolicy(rawValue: text) else { throw .expected("`error` or `null`", found: node) }
+        self = value
+    }
+
+    public var encoded: ConfigNode { .text(rawValue, quoted: true) }
+}
+
+/// A column's own policy, or none: unlike an optional, it keeps YAML's null as a word.
+public struct ColumnMismatchPolicy: ConfigValue {
+    public var policy: MismatchPolicy?
+
+    public init(_ policy: MismatchPolicy? = nil) { self.policy = policy }
+
+    public static var typeName: String { MismatchPolicy.typeName }
+    public static var jsonSchema: JSONSchema { MismatchPolicy.jsonSchema }
+    public init(decoding node: ConfigNode) throws(ConfigError) { policy = try MismatchPolicy(decoding: node) }
+    public var encoded: ConfigNode { policy?.encoded ?? .null }
+}
+
+extension EpochUnit: ConfigEnum {}
+
+extension JSONPath: ConfigValue {
+    public static var typeName: String { "JSON path" }
+    public static var jsonSchema: JSONSchema { JSONSchema(["type": "string", "pattern": "^\\$"]) }
+    public var encoded: ConfigNode { .text(description, quoted: true) }
+
+    public init(decoding node: ConfigNode) throws(ConfigError) {
+        let text = try node.scalarText(expected: "a JSON path, such as `$.items[*]`")
+        do throws(Malformed) {
+            try self.init(parsing: text)
+        } catch {
+            throw ConfigError("json-path", error.message, at: node.mark(atUTF8Offset: error.offset))
+        }
+    }
+}
+
+/// The settings of `json-parse`.
+public struct JSONParseConfig: OperatorConfig {
+    public var column: Located<String> = "value"
+    public var rows = Located(JSONPath.root)
+    public var columns: ConfigMap<JSONColumnConfig> = [:]
+    public var keep: [Located<String>] = []
+    public var eventTime: EventTimeConfig?
+    public var onMismatch = MismatchPolicy.error
+    public var maxDocumentSize = ByteSize.mebibytes(256)
+    public var maxDepth = 512
+
+    public init() {}
+
+    public static let schema = ConfigSchema<Self> {
+        ConfigField(
+            "columns", \.columns, .required,
+            "The columns to read: `name: type`, or the long form with `path`, `required`, `unit`, `on_mismatch`. Where a "
+                + "field occurs twice in an object, the last one counts.",
+            check: { $0.isEmpty ? "needs at least one column" : nil })
+        ConfigField(
+            "rows", \.rows,
+            "Where the rows are in a document; each match is a row. Default: the document is one row. `null` in place of "
+                + "a list is an empty list; a document without the path goes to `errors`.")
+        ConfigField("column", \.column, "The input column that holds the JSON text (bytes or string).")
+        ConfigField(
+            "keep", \.keep,
+            "Columns of the input that each row keeps, such as `offset` or `url`.")
+        ConfigField("event_time", \.eventTime, "Declares the column that event time and watermarks come from.")
+        ConfigField(
+            "on_mismatch", \.onMismatch,
+            "What becomes of a value of another type than its column, for columns that do not say it themselves: `error` "
+                + "sends the row to `errors`, `null` makes the value null.")
+        ConfigField(
+            "max_document_size", \.maxDocumentSize, .advanced, "Longer documents go to `errors`.",
+            check: { 1...(1 << 30) ~= $0.bytes ? nil : "must be from 1B to 1GiB" })
+        ConfigField(
+            "max_depth", \.maxDepth, .advanced, "Documents nested deeper go to `errors`.",
+            check: { 1...10_000 ~= $0 ? nil : "must be from 1 to 10000" })
+    }
+}
+
+/// One column: `name: type` for short.
+public struct JSONColumnConfig: OperatorConfig {
+    public var type = ColumnType(.string)
+    public var path: Located<JSONPath>?
+    public var required = false
+    public var unit: EpochUnit?
+    public var onMismatch = ColumnMismatchPolicy()
+
+    public init() {}
+
+    public static let schema = ConfigSchema<Self>(shorthands: [.field("type")]) {
+        ConfigField("type", \.type, .required, "The column's type.")
+        ConfigField(
+            "path", \.path, "Where the value is, from the row: `$.meta.ts`. Default: the field of the column's name.",
+            check: {
+                $0?.value.hasEvery == true ? "is one value: `[*]` belongs into `rows`, or read a list<…> column" : nil
+            })
+        ConfigField("required", \.required, "Rows where the value is missing or null go to `errors`.")
+        ConfigField(
+            "unit", \.unit,
+            "What numbers in a timestamp column count since 1970; without it only ISO 8601 text is read.")
+        ConfigField("on_mismatch", \.onMismatch, "As `on_mismatch` of the node, for this column.")
+    }
+
+    public func validate() -> [Diagnostic] {
+        guard unit != nil, !type.type.holdsTimestamp else { return [] }
+        return [.error(field: "unit", "`unit` is for timestamp columns, this one is \(type.type)")]
+    }
+}
+
+/// Which column is the event time, and how far behind it rows may come.
+public struct EventTimeConfig: OperatorConfig {
+    public var column: Located<String> = ""
+    public var outOfOrderness = Duration.zero
+    public var idleTimeout = Duration.seconds(30)
+
+    public init() {}
+
+    public static let schema = ConfigSchema<Self> {
+        ConfigField(
+            "column", \.column, .required, "A timestamp column of `columns`. Rows without a value go to `errors`.")
+        ConfigField(
+            "out_of_orderness", \.outOfOrderness,
+            "How far a row's time may lie behind the latest one of its split (partition, file).",
+            check: { $0 < .zero ? "must not be negative" : nil })
+        ConfigField(
+            "idle_timeout", \.idleTimeout,
+            "A live split that brings nothing for so long no longer holds back the watermark.",
+            check: { $0 <= .zero ? "must be positive" : nil })
+    }
+}
+
+extension DataType {
+    /// A timestamp, or a list or struct with one in it.
+    fileprivate var holdsTimestamp: Bool {
+        switch self {
+        case .timestamp: true
+        case .list(let element): element.holdsTimestamp
+        case .structure(let fields): fields.contains { $0.type.holdsTimestamp }
+        default: false
+        }
+    }
+}
