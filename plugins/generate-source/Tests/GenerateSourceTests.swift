@@ -1,1 +1,101 @@
+import DataflowConfig
+import DataflowOperator
+import DataflowTesting
 import Testing
+
+@testable import GenerateSource
+
+private func config(count: Int?) -> GenerateSourceConfig {
+    var config = GenerateSourceConfig()
+    config.count = count
+    var id = GeneratorConfig()
+    id.sequence = SequenceConfig()
+    var price = GeneratorConfig()
+    price.number = NumberConfig()
+    price.number?.max = 500
+    price.number?.decimals = 2
+    var country = GeneratorConfig()
+    country.choice = ["DE", "FR", "IT"]
+    country.nulls = 0.1
+    var item = GeneratorConfig()
+    item.zipf = ZipfConfig()
+    var at = GeneratorConfig()
+    at.timestamp = TimestampConfig()
+    at.timestamp?.jitter = .milliseconds(3)
+    config.columns = ["id": id, "price": price, "country": country, "item": item, "at": at]
+    return config
+}
+
+private func rows(_ emitted: Emitted) -> [[Value]] {
+    emitted.rows().sorted {
+        "\($0[0])".count == "\($1[0])".count ? "\($0[0])" < "\($1[0])" : "\($0[0])".count < "\($1[0])".count
+    }
+}
+
+@Suite struct GenerateSourceTests {
+    @Test func `the rows are the same at any parallelism and across restarts`() async throws {
+        let straight = try await SourceHarness(GenerateSource.self, config(count: 50_000))
+        try await straight.readAll()
+        let expected = rows(straight.take())
+        #expect(expected.count == 50_000)
+        #expect(Set(expected.map { $0[0] }).count == 50_000)
+
+        let first = try await SourceHarness(GenerateSource.self, config(count: 50_000))
+        for _ in 0..<3 { try await first.poll() }
+        var again = rows(first.take())
+        let state = try first.checkpoint()
+        for subtask in 0..<3 {
+            let part = try await SourceHarness(
+                GenerateSource.self, config(count: 50_000), restoring: state, subtask: subtask, parallelism: 3)
+            try await part.readAll()
+            again += part.take().rows()
+        }
+        #expect(Set(again.map { "\($0)" }) == Set(expected.map { "\($0)" }))
+        #expect(again.count == 50_000)
+    }
+
+    @Test func `values keep to what is declared`() async throws {
+        let source = try await SourceHarness(GenerateSource.self, config(count: 20_000))
+        try await source.readAll()
+        let all = rows(source.take())
+        var nulls = 0
+        var firstKey = 0
+        for row in all {
+            guard case .float(let price) = row[1], case .timestamp(let at) = row[4], case .int(let id) = row[0] else {
+                Issue.record("unexpected types in \(row)")
+                return
+            }
+            #expect(price >= 0 && price <= 500)
+            let turn = 1_735_689_600_000_000 + id * 1000
+            #expect(at <= turn && at > turn - 3000)
+            if row[2] == .null { nulls += 1 }
+            if row[3] == "key-1" { firstKey += 1 }
+        }
+        #expect(nulls > 1600 && nulls < 2400)
+        // 1 / H(1000) = 13.4 % of the rows.
+        #expect(firstKey > 2400 && firstKey < 2950)
+    }
+
+    @Test func `a rate is kept and a poll returns by its deadline`() async throws {
+        var settings = config(count: nil)
+        settings.rate = Rate(1000, per: .seconds(1))
+        let source = try GenerateSource(
+            settings, .testing(outputs: try GenerateSource.outputs(settings, inputs: []), clock: RealClock()))
+        try await source.open(restoring: [])
+        let start = ContinuousClock.now
+        var count = 0
+        while start.duration(to: .now) < .milliseconds(300) {
+            var output = OutputBuffer()
+            _ = try await source.poll(until: .now.advanced(by: .milliseconds(20)), into: &output)
+            for case .batch(let batch, _) in output.drain() { count += batch.rowCount }
+        }
+        let seconds = start.duration(to: .now) / .seconds(1)
+        #expect(Double(count) <= seconds * 1000 + 2)
+        #expect(count > 0)
+    }
+}
+
+private struct RealClock: RuntimeClock {
+    var now: ContinuousClock.Instant { .now }
+    var wallMicroseconds: Int64 { 0 }
+}
