@@ -31,7 +31,7 @@ struct PluginFolder {
                 name: module, dependencies: ["DataflowOperator"] + libraries, path: "plugins/\(name)/Sources",
                 swiftSettings: settings),
             tests(
-                "\(module)Tests", [.byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator"] + libraries,
+                "\(module)Tests", [.byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", log] + libraries,
                 path: "plugins/\(name)/Tests"),
         ]
     }
@@ -41,7 +41,7 @@ let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "
 
 let plugins = [
     PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl"]),
-    PluginFolder(name: "file-source", module: "FileSource", libraries: contract),
+    PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["CZlib"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["CSimdJSON"]),
     PluginFolder(name: "select", module: "Select", libraries: contract),
@@ -55,7 +55,9 @@ let plugins = [
 
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
-let flyingFox = Target.Dependency.product(name: "FlyingFox", package: "FlyingFox")
+let flyingFox: [Target.Dependency] = [
+    .product(name: "FlyingFox", package: "FlyingFox"), .product(name: "FlyingSocks", package: "FlyingFox"),
+]
 
 let package = Package(
     name: "dataflow",
@@ -95,7 +97,7 @@ let package = Package(
             contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", arguments, log]),
         .executableTarget(name: "dataflow", dependencies: ["DataflowCLI", "DataflowBuiltins"], swiftSettings: settings),
         .executableTarget(
-            name: "openfood-api", dependencies: [flyingFox, arguments, "CZlib", "CSimdJSON"], swiftSettings: settings),
+            name: "openfood-api", dependencies: flyingFox + [arguments, "CZlib"], swiftSettings: settings),
         // Benchmarks: each checks its answer. Built in release mode only: swift run -c release bench-json-parse …
         .executableTarget(
             name: "bench-json-parse", dependencies: ["JSONParse", "DataflowOperator", log] + contract,
@@ -111,6 +113,7 @@ let package = Package(
         tests(
             "DataflowRuntimeTests",
             ["DataflowRuntime", "DataflowTesting", "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", log] + contract),
+        tests("OpenFoodAPITests", ["openfood-api", "CZlib"] + flyingFox),
         tests("PipelineTests", ["DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract),
     ] + plugins.flatMap(\.targets)
 )

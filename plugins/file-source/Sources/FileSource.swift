@@ -1,1 +1,320 @@
-// FileSource
+public import DataflowOperator
+
+/// Reads files record by record, every one exactly once across restarts.
+///
+/// A file is a split. The files are dealt out to the subtasks by their order; each subtask reads its own one after the
+/// other, or, where event time is declared behind it, all at once and in step (always the one of which the smallest part
+/// has been read), so that watermarks advance together. A checkpoint keeps the position behind the last record of each file.
+public final class FileSource: Source {
+    public typealias Config = FileSourceConfig
+
+    public static let info = OperatorInfo(
+        "file-source", .source, "Reads the records of files: lines of JSON or text, or CSV.", blocks: true)
+
+    private static let stateSchema = Schema([
+        Field("path", .string, nullable: false), Field("inode", .int64, nullable: false),
+        Field("byte_count", .int64, nullable: false), Field("position", .int64, nullable: false),
+        Field("finished", .bool, nullable: false),
+    ])
+
+    public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
+        let values =
+            switch config.format {
+            case .ndjson: [Field("value", .bytes, nullable: false)]
+            case .text: [Field("value", .string, nullable: false)]
+            case .csv: config.columns.map { Field($0.value, .string) }
+            }
+        return [
+            Stream(
+                Schema(values + [Field("path", .string, nullable: false), Field("offset", .int64, nullable: false)]))
+        ]
+    }
+
+    /// One file of this subtask.
+    private struct Split {
+        var number: Int32
+        var path: String
+        var reader: RecordReader?
+        var identity: InputFile.Identity?
+        var position: Int64 = 0
+        var finished = false
+        /// Which field of a record each column is, once the header is known.
+        var fields: [Int]?
+    }
+
+    private let config: Config
+    private let context: OperatorContext
+    private let schema: Schema
+    private var splits: [Split] = []
+    private var announced = false
+    private var errors: ErrorRows
+
+    public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
+        self.config = config
+        self.context = context
+        do throws(ConfigError) {
+            schema = try FileSource.outputs(config, inputs: [])[0].schema
+        } catch { throw OperatorError(.user, .never, "invalid_configuration", "\(error)") }
+        errors = ErrorRows(context)
+    }
+
+    public func open(restoring state: StateSnapshot) async throws(OperatorError) {
+        let (files, unmatched) = matchingFiles(config.path.elements)
+        if let pattern = unmatched.first, !config.allowMissing {
+            throw OperatorError(
+                .user, .never, "no_such_file",
+                "no file matches \(pattern); set `allow_missing: true` if that is all right")
+        }
+        var restored: [String: [Value]] = [:]
+        for batch in state["files"]?.batches ?? [] {
+            for row in batch.rows { if case .string(let path) = row[0] { restored[path] = row } }
+        }
+        for (index, path) in files.enumerated() where index % context.parallelism == context.subtask {
+            var split = Split(number: Int32(truncatingIfNeeded: index), path: path)
+            if let row = restored.removeValue(forKey: path) { try restore(&split, row) }
+            splits.append(split)
+        }
+        // Positions of files that are gone are forgotten only when they had been read to the end.
+        let known = Set(files)
+        for (path, row) in restored where !known.contains(path) && row[4] == .bool(false) {
+            throw OperatorError(
+                .user, .never, "file_vanished",
+                "\(path) had not been read to its end and is gone; put it back, or start anew with --restore none")
+        }
+        if context.eventTimeDownstream {
+            for index in splits.indices where !splits[index].finished { try openReader(index) }
+        }
+    }
+
+    private func restore(_ split: inout Split, _ row: [Value]) throws(OperatorError) {
+        guard case .int(let inode) = row[1], case .int(let byteCount) = row[2], case .int(let position) = row[3],
+            case .bool(let finished) = row[4]
+        else { throw OperatorError(.engine, .never, "bad_state", "the state of \(split.path) cannot be read") }
+        split.position = position
+        split.identity = InputFile.Identity(inode: UInt64(bitPattern: inode), byteCount: byteCount)
+        let file = try InputFile(path: split.path)
+        if UInt64(bitPattern: inode) != file.identity.inode || file.identity.byteCount < byteCount {
+            let what = file.identity.byteCount < byteCount ? "has shrunk" : "was replaced by another file"
+            guard finished, file.identity.inode != UInt64(bitPattern: inode) else {
+                throw OperatorError(
+                    .user, .never, "file_changed",
+                    "\(split.path) \(what) since the checkpoint, which stands at byte \(position); put the old file back, or start anew with --restore none"
+                )
+            }
+            // A finished file was replaced: the new one is read from its start.
+            split.position = 0
+            split.identity = nil
+            return
+        }
+        // A file that was read to the end and has grown since is read on.
+        split.finished = finished && file.identity.byteCount == byteCount
+    }
+
+    private func openReader(_ index: Int) throws(OperatorError) {
+        let file = try InputFile(path: splits[index].path)
+        splits[index].identity = file.identity
+        if config.format == .csv { splits[index].fields = try csvFields(index) }
+        splits[index].reader = try RecordReader(
+            file, from: splits[index].position, chunkByteCount: config.chunk.bytes,
+            maxRecordByteCount: config.maxRecord.bytes, quoted: config.format == .csv)
+    }
+
+    public func poll(
+        until deadline: ContinuousClock.Instant, into output: inout OutputBuffer
+    ) async throws(OperatorError) -> PollResult {
+        if !announced {
+            announced = true
+            output.emit(.assigned(splits.filter { !$0.finished }.map(\.number)))
+        }
+        guard let index = nextSplit() else { return .endOfInput }
+        if splits[index].reader == nil { try openReader(index) }
+        guard let reader = splits[index].reader else { return .idle }
+        var oversize: [OversizeRecord] = []
+        let chunk = try reader.next(oversize: &oversize)
+        for record in oversize { report(record, of: splits[index].path) }
+        if let chunk { try emit(chunk, index, into: &output) }
+        if errors.count > 0 {
+            context.counters.add(errors: errors.count)
+            output.emit(errors.finish(), to: .errors)
+        }
+        splits[index].position = reader.position
+        if reader.isFinished {
+            splits[index].finished = true
+            splits[index].reader = nil
+            output.emit(.ended(splits[index].number))
+        }
+        return .emitted
+    }
+
+    /// The file to read from next: the first that is not finished, or the one with the smallest part read.
+    private func nextSplit() -> Int? {
+        let open = splits.indices.filter { !splits[$0].finished }
+        guard context.eventTimeDownstream else { return open.first }
+        return open.min { (splits[$0].reader?.file.fraction ?? 0) < (splits[$1].reader?.file.fraction ?? 0) }
+    }
+
+    // MARK: Rows
+
+    private func emit(_ chunk: RecordChunk, _ index: Int, into output: inout OutputBuffer) throws(OperatorError) {
+        let split = splits[index]
+        var records = chunk.records[...]
+        if config.format == .csv, config.header, chunk.position == 0 { records = records.dropFirst() }
+        while !records.isEmpty {
+            let slice = records.prefix(RecordBatch.defaultRowCount)
+            records = records.dropFirst(slice.count)
+            let batch =
+                config.format == .csv
+                ? csvBatch(chunk, slice, split) : lineBatch(chunk, slice, split)
+            context.counters.add(passed: batch.rowCount)
+            output.emit(batch)
+        }
+    }
+
+    private func lineBatch(_ chunk: RecordChunk, _ records: ArraySlice<RecordSpan>, _ split: Split) -> RecordBatch {
+        let views = Values<StringView>(count: records.count) { views in
+            chunk.buffer.withUnsafeBytes { bytes in
+                var next = 0
+                for record in records {
+                    views[next] = StringView(
+                        UnsafeRawBufferPointer(rebasing: bytes[record.offset..<record.offset + record.length]),
+                        buffer: 0, offset: record.offset)
+                    next += 1
+                }
+            }
+        }
+        let type: DataType = config.format == .text ? .string : .bytes
+        let value = Column(type, views: ViewStorage(views: views, buffers: [chunk.buffer]))
+        return batch([value], records, chunk, split)
+    }
+
+    private func batch(
+        _ values: [Column], _ records: ArraySlice<RecordSpan>, _ chunk: RecordChunk, _ split: Split
+    ) -> RecordBatch {
+        var columns = values
+        if context.usedColumns.contains("path") {
+            var builder = ViewBuilder(capacity: 1)
+            builder.append(split.path)
+            let one = builder.finishStorage()
+            columns.append(
+                Column(
+                    views: ViewStorage(
+                        views: Values(repeating: one.views[0], count: records.count), buffers: one.buffers)))
+        } else {
+            columns.append(.nulls(.string, count: records.count))
+        }
+        if context.usedColumns.contains("offset") {
+            columns.append(
+                Column(
+                    .int64,
+                    .int64(
+                        Values(count: records.count) { target in
+                            var next = 0
+                            for record in records {
+                                target[next] = chunk.position + Int64(record.offset)
+                                next += 1
+                            }
+                        })))
+        } else {
+            columns.append(.nulls(.int64, count: records.count))
+        }
+        return RecordBatch(schema, columns, rowCount: records.count, split: split.number)
+    }
+
+    private func csvBatch(_ chunk: RecordChunk, _ records: ArraySlice<RecordSpan>, _ split: Split) -> RecordBatch {
+        let fields = split.fields ?? []
+        let width = (fields.max() ?? -1) + 1
+        let delimiter = config.delimiter.utf8.first ?? 0x2C
+        var kept: [RecordSpan] = []
+        var spans: [[CSVRecord.Span]] = []
+        chunk.buffer.withUnsafeBytes { bytes in
+            for record in records {
+                let raw = UnsafeRawBufferPointer(rebasing: bytes[record.offset..<record.offset + record.length])
+                if let found = CSVRecord.split(raw, delimiter: delimiter), found.count >= width {
+                    kept.append(record)
+                    spans.append(found)
+                } else {
+                    errors.append(
+                        code: "bad_csv",
+                        reason: "the record has an open quote or fewer than \(width) fields",
+                        position: "\(split.path):\(chunk.position + Int64(record.offset))", raw: raw)
+                }
+            }
+        }
+        let columns = fields.map { field in
+            var builder = ViewBuilder(capacity: kept.count)
+            let index = builder.adopt(chunk.buffer)
+            chunk.buffer.withUnsafeBytes { bytes in
+                for (record, spans) in zip(kept, spans) {
+                    let span = spans[field]
+                    let start = record.offset + span.range.lowerBound
+                    let text = UnsafeRawBufferPointer(rebasing: bytes[start..<start + span.range.count])
+                    if span.escaped {
+                        CSVRecord.unescape(text).withUnsafeBytes { builder.append($0) }
+                    } else {
+                        builder.append(text, inBuffer: index, offset: start)
+                    }
+                }
+            }
+            return builder.finish()
+        }
+        return batch(columns, kept[...], chunk, split)
+    }
+
+    /// Which field each column is: by the header, or by position.
+    private func csvFields(_ index: Int) throws(OperatorError) -> [Int] {
+        guard config.header else { return Array(config.columns.indices) }
+        let path = splits[index].path
+        let reader = try RecordReader(
+            try InputFile(path: path), from: 0, chunkByteCount: 1 << 16, maxRecordByteCount: config.maxRecord.bytes,
+            quoted: true)
+        var ignored: [OversizeRecord] = []
+        guard let chunk = try reader.next(oversize: &ignored), let first = chunk.records.first else { return [] }
+        let names = chunk.buffer.withUnsafeBytes { bytes in
+            let raw = UnsafeRawBufferPointer(rebasing: bytes[first.offset..<first.offset + first.length])
+            return (CSVRecord.split(raw, delimiter: config.delimiter.utf8.first ?? 0x2C) ?? []).map { span in
+                let bytes = UnsafeRawBufferPointer(rebasing: raw[span.range])
+                return String(decoding: span.escaped ? CSVRecord.unescape(bytes) : Array(bytes), as: UTF8.self)
+            }
+        }
+        var fields: [Int] = []
+        for column in config.columns {
+            guard let field = names.firstIndex(of: column.value) else {
+                throw OperatorError(
+                    .user, .never, "no_such_column",
+                    "\(path) has no column `\(column.value)`; its header has \(names.joined(separator: ", "))")
+            }
+            fields.append(field)
+        }
+        return fields
+    }
+
+    private func report(_ record: OversizeRecord, of path: String) {
+        record.head.withUnsafeBytes {
+            errors.append(
+                code: "record_too_long",
+                reason: "a record of \(record.byteCount) bytes is longer than `max_record`, \(config.maxRecord)",
+                position: "\(path):\(record.position)", raw: $0)
+        }
+    }
+
+    // MARK: State
+
+    public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
+        let rows: [[Value]] = splits.filter { $0.identity != nil }.map { split in
+            [
+                .string(split.path), .int(Int64(bitPattern: split.identity?.inode ?? 0)),
+                .int(split.identity?.byteCount ?? 0), .int(split.position), .bool(split.finished),
+            ]
+        }
+        return [
+            StateTable("files", distribution: .split(column: 0), [RecordBatch(FileSource.stateSchema, rows: rows)])
+        ]
+    }
+
+    public func close() async { splits = [] }
+}
+
+/// `file-source`.
+public enum FileSourcePlugin: Plugin {
+    public static let operators: [OperatorDescriptor] = [.source(FileSource.self)]
+}

@@ -1,1 +1,239 @@
+import DataflowColumnar
+import DataflowConfig
+import DataflowOperator
+import Foundation
+import Logging
 import Testing
+
+@testable import FileSource
+
+private struct FixedClock: RuntimeClock {
+    let now = ContinuousClock.now
+    let wallMicroseconds: Int64 = 0
+}
+
+/// A folder that goes when the test ends.
+private final class Folder {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.path + "/file-source-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func write(_ name: String, _ text: String) throws {
+        try Data(text.utf8).write(to: URL(filePath: "\(path)/\(name)"))
+    }
+}
+
+private func source(
+    _ config: FileSourceConfig, subtask: Int = 0, of parallelism: Int = 1, inStep: Bool = false,
+    restoring state: StateSnapshot = []
+) async throws -> FileSource {
+    let source = try FileSource(
+        config,
+        OperatorContext(
+            pipeline: "p", node: "files", subtask: subtask, parallelism: parallelism, eventTimeDownstream: inStep,
+            lineage: "l", generation: 1, stateDirectory: "/nonexistent", logger: Logger(label: "test"),
+            clock: FixedClock()))
+    try await source.open(restoring: state)
+    return source
+}
+
+private struct Result {
+    var rows: [[Value]] = []
+    var errors: [[Value]] = []
+    var events: [SplitEvent] = []
+    var ended = false
+}
+
+/// Polls until the end of input, or `polls` times.
+private func read(_ source: FileSource, polls: Int = .max) async throws -> Result {
+    var result = Result()
+    var left = polls
+    while left > 0 {
+        var output = OutputBuffer()
+        let progress = try await source.poll(until: .now, into: &output)
+        for element in output.drain() {
+            switch element {
+            case .batch(let batch, .errors): result.errors += batch.rows
+            case .batch(let batch, _): result.rows += batch.rows
+            case .split(let event): result.events.append(event)
+            case .watermark: Issue.record("a file source has no watermarks")
+            }
+        }
+        if progress == .endOfInput {
+            result.ended = true
+            break
+        }
+        left -= 1
+    }
+    return result
+}
+
+private func config(_ paths: [String], _ change: (inout FileSourceConfig) -> Void = { _ in }) -> FileSourceConfig {
+    var config = FileSourceConfig()
+    config.path = OneOrMany(paths)
+    change(&config)
+    return config
+}
+
+@Suite struct FileSourceTests {
+    @Test func `lines of any length come whole, whatever the chunk`() async throws {
+        let folder = try Folder()
+        let lines = (0..<3000).map { String(repeating: "x", count: $0 * 37 % 9001) + "\($0)" }
+        try folder.write("a.txt", lines.joined(separator: "\r\n"))
+        for chunk in [4096, 10_000, 1 << 20] {
+            let result = try await read(
+                try await source(
+                    config(["\(folder.path)/a.txt"]) {
+                        $0.format = .text
+                        $0.chunk = ByteSize(bytes: chunk)
+                    }))
+            #expect(result.rows.map { $0[0] } == lines.map { .string($0) })
+            #expect(result.ended)
+        }
+    }
+
+    @Test func `a byte order mark, empty lines and a missing last line end are no rows`() async throws {
+        let folder = try Folder()
+        try folder.write("a.ndjson", "\u{FEFF}{\"a\":1}\n\n\r\n{\"a\":2}")
+        try folder.write("b.ndjson", "")
+        let result = try await read(try await source(config(["\(folder.path)/*.ndjson"])))
+        #expect(result.rows.map { $0[0] } == [.bytes(Array("{\"a\":1}".utf8)), .bytes(Array("{\"a\":2}".utf8))])
+        #expect(result.rows.map { $0[2] } == [3, 14])
+    }
+
+    @Test func `a record above the limit goes to errors and the next ones are read`() async throws {
+        let folder = try Folder()
+        try folder.write("a.txt", "short\n" + String(repeating: "y", count: 100_000) + "\nafter\nlast\n")
+        let result = try await read(
+            try await source(
+                config(["\(folder.path)/a.txt"]) {
+                    $0.format = .text
+                    $0.chunk = ByteSize(bytes: 4096)
+                    $0.maxRecord = ByteSize(bytes: 10_000)
+                }))
+        #expect(result.rows.map { $0[0] } == ["short", "after", "last"])
+        #expect(result.rows.last?[2] == .int(6 + 100_001 + 6))
+        #expect(result.errors.count == 1)
+        #expect(result.errors.first?[1] == "record_too_long")
+    }
+
+    @Test func `a restart at any point goes on behind the last record, at another parallelism too`() async throws {
+        let folder = try Folder()
+        var all: [Value] = []
+        for file in 0..<5 {
+            let lines = (0..<500).map { "file \(file) line \($0) " + String(repeating: "z", count: $0 % 50) }
+            try folder.write("f\(file).txt", lines.joined(separator: "\n") + "\n")
+            all += lines.map { .string($0) }
+        }
+        let settings = config(["\(folder.path)/f?.txt"]) {
+            $0.format = .text
+            $0.chunk = ByteSize(bytes: 4096)
+        }
+        for polls in [0, 1, 2, 5, 9, 17] {
+            for inStep in [false, true] {
+                let first = try await source(settings, inStep: inStep)
+                var rows = try await read(first, polls: polls).rows
+                let state = try first.snapshot(CheckpointID(1))
+                for subtask in 0..<3 {
+                    rows += try await read(
+                        try await source(settings, subtask: subtask, of: 3, inStep: inStep, restoring: state)
+                    ).rows
+                }
+                #expect(Set(rows.map { $0[0] }) == Set(all))
+                #expect(rows.count == all.count)
+            }
+        }
+    }
+
+    @Test func `a finished run reads only what was added`() async throws {
+        let folder = try Folder()
+        try folder.write("a.txt", "1\n2\n")
+        let settings = config(["\(folder.path)/*.txt"]) { $0.format = .text }
+        let first = try await source(settings)
+        #expect(try await read(first).rows.count == 2)
+        let state = try first.snapshot(CheckpointID(1))
+        #expect(try await read(try await source(settings, restoring: state)).rows.isEmpty)
+        try folder.write("b.txt", "3\n")
+        let handle = try FileHandle(forWritingTo: URL(filePath: "\(folder.path)/a.txt"))
+        try handle.seekToEnd()
+        try handle.write(contentsOf: Data("2b\n".utf8))
+        try handle.close()
+        #expect(try await read(try await source(settings, restoring: state)).rows.map { $0[0] } == ["2b", "3"])
+    }
+
+    @Test func `a file that shrank or vanished in mid-read is a clear error`() async throws {
+        let folder = try Folder()
+        try folder.write("a.txt", String(repeating: "some line\n", count: 2000))
+        let settings = config(["\(folder.path)/a.txt"]) {
+            $0.format = .text
+            $0.chunk = ByteSize(bytes: 4096)
+        }
+        let first = try await source(settings)
+        _ = try await read(first, polls: 1)
+        let state = try first.snapshot(CheckpointID(1))
+        let handle = try FileHandle(forWritingTo: URL(filePath: "\(folder.path)/a.txt"))
+        try handle.truncate(atOffset: 100)
+        try handle.close()
+        await #expect { _ = try await source(settings, restoring: state) } throws: {
+            "\($0)".contains("has shrunk since the checkpoint")
+        }
+        await #expect { _ = try await source(config(["\(folder.path)/none-*.txt"])) } throws: {
+            "\($0)".contains("no file matches")
+        }
+    }
+
+    @Test func `files in step advance together and tell of their splits`() async throws {
+        let folder = try Folder()
+        try folder.write("a.txt", String(repeating: "aaaaaaaaa\n", count: 4000))
+        try folder.write("b.txt", String(repeating: "bbbbbbbbb\n", count: 2000))
+        let result = try await read(
+            try await source(
+                config(["\(folder.path)/*.txt"]) {
+                    $0.format = .text
+                    $0.chunk = ByteSize(bytes: 4096)
+                }, inStep: true))
+        #expect(result.rows.count == 6000)
+        #expect(result.events.first == .assigned([0, 1]))
+        #expect(Set(result.events.dropFirst()) == [.ended(0), .ended(1)])
+        let firstHalf = result.rows.prefix(3000).map { $0[0] }
+        #expect(firstHalf.filter { $0 == "bbbbbbbbb" }.count > 700)
+    }
+
+    @Test func `CSV follows its header, quotes included`() async throws {
+        let folder = try Folder()
+        try folder.write(
+            "a.csv", "id,name,\"no\"\"te\"\r\n1,\"a, b\",x\r\n2,\"line\nbreak\",\"say \"\"hi\"\"\"\r\n3\r\n4,,\r\n")
+        let result = try await read(
+            try await source(
+                config(["\(folder.path)/a.csv"]) {
+                    $0.format = .csv
+                    $0.columns = [Located("no\"te"), Located("name")]
+                }))
+        #expect(result.rows.map { Array($0[0...1]) } == [["x", "a, b"], ["say \"hi\"", "line\nbreak"], ["", ""]])
+        #expect(result.errors.map { $0[5] } == [.bytes(Array("3".utf8))])
+    }
+
+    @Test func `compressed files are read and resumed by their content`() async throws {
+        let folder = try Folder()
+        let lines = (0..<5000).map { "line \($0)" }
+        try folder.write("a.txt", lines.joined(separator: "\n"))
+        let gzip = Process()
+        gzip.executableURL = URL(filePath: "/bin/gzip")
+        gzip.arguments = ["\(folder.path)/a.txt"]
+        try gzip.run()
+        gzip.waitUntilExit()
+        let settings = config(["\(folder.path)/a.txt.gz"]) {
+            $0.format = .text
+            $0.chunk = ByteSize(bytes: 4096)
+        }
+        let first = try await source(settings)
+        var rows = try await read(first, polls: 3).rows
+        rows += try await read(try await source(settings, restoring: try first.snapshot(CheckpointID(1)))).rows
+        #expect(rows.map { $0[0] } == lines.map { .string($0) })
+    }
+}
