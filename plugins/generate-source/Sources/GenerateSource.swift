@@ -17,15 +17,24 @@ public final class GenerateSource: Source {
     ])
 
     public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
-        [
-            Stream(
-                Schema(
-                    config.columns.map { entry in
-                        Field(
-                            entry.key, ValueGenerator(kindOnly(entry.value), seed: 0).type,
-                            nullable: entry.value.nulls > 0)
-                    }))
-        ]
+        let schema = Schema(
+            config.columns.map { entry in
+                Field(
+                    entry.key, ValueGenerator(kindOnly(entry.value), seed: 0).type, nullable: entry.value.nulls > 0)
+            })
+        if let column = config.eventTime?.column {
+            guard let field = schema[column.value] else {
+                throw ConfigError(
+                    "unknown-column", "there is no column `\(column.value)` to take event time from", at: column.mark)
+            }
+            guard field.type == .timestamp, !field.nullable else {
+                throw ConfigError(
+                    "event-time",
+                    "event time needs a timestamp column without nulls, `\(column.value)` is \(field.type)",
+                    at: column.mark)
+            }
+        }
+        return [Stream(schema, eventTime: config.eventTime?.column.value)]
     }
 
     /// The same kind of generator without its tables: enough to know the type.
@@ -44,6 +53,9 @@ public final class GenerateSource: Source {
     private var nextRow: [Int: Int64] = [:]
     private var started: ContinuousClock.Instant?
     private var emitted: Int64 = 0
+    /// All rows of a subtask are one sequence in time.
+    private var watermarks: SplitWatermarks?
+    private let timeColumn: Int?
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         self.context = context
@@ -53,6 +65,10 @@ public final class GenerateSource: Source {
         }
         count = config.count.map(Int64.init) ?? .max
         interval = config.rate.map { $0.interval * context.parallelism }
+        timeColumn = config.eventTime.flatMap { [schema] in schema.index(of: $0.column.value) }
+        watermarks = config.eventTime.map {
+            SplitWatermarks(outOfOrderness: $0.outOfOrderness, idleTimeout: $0.idleTimeout)
+        }
     }
 
     public func open(restoring state: StateSnapshot) async throws(OperatorError) {
@@ -67,7 +83,15 @@ public final class GenerateSource: Source {
                 if nextRow[split] != nil { nextRow[split] = next }
             }
         }
+        for batch in state["watermark"]?.batches ?? [] {
+            for row in batch.rows {
+                if case .int(let latest) = row[0] { watermarks?.restore(split: splitNumber, latest: latest) }
+            }
+        }
+        watermarks?.apply(.assigned([splitNumber]), now: context.clock.now)
     }
+
+    private var splitNumber: Int32 { Int32(truncatingIfNeeded: context.subtask) }
 
     public func poll(
         until deadline: ContinuousClock.Instant, into output: inout OutputBuffer
@@ -85,10 +109,15 @@ public final class GenerateSource: Source {
         }
         let rows = row..<row + wanted
         let columns = schema.fields.indices.map { index in
-            context.usedColumns.contains(schema.fields[index].name)
+            context.usedColumns.contains(schema.fields[index].name) || index == timeColumn
                 ? generators[index].column(rows) : .nulls(schema.fields[index].type, count: rows.count)
         }
-        output.emit(RecordBatch(schema, columns, rowCount: rows.count, split: Int32(truncatingIfNeeded: split)))
+        let marks = timeColumn.flatMap { columns[$0].int64Values }.flatMap {
+            watermarks?.observe($0, split: splitNumber)
+        }
+        output.emit(
+            RecordBatch(schema, columns, rowCount: rows.count, splitWatermark: marks, split: splitNumber))
+        if let watermark = watermarks?.next() { output.emit(watermark) }
         context.counters.add(passed: rows.count)
         emitted += wanted
         let isBlockDone = rows.upperBound % GenerateSource.blockRows == 0
@@ -125,8 +154,13 @@ public final class GenerateSource: Source {
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
         let rows: [[Value]] = nextRow.sorted { $0.key < $1.key }.map { [.string(String($0.key)), .int($0.value)] }
+        let latest = watermarks?.latest.map { [Value.int($0.time)] } ?? []
         return [
-            StateTable("splits", distribution: .split(column: 0), [RecordBatch(GenerateSource.stateSchema, rows: rows)])
+            StateTable(
+                "splits", distribution: .split(column: 0), [RecordBatch(GenerateSource.stateSchema, rows: rows)]),
+            StateTable(
+                "watermark", distribution: .subtask,
+                [RecordBatch(Schema([Field("latest", .int64, nullable: false)]), rows: latest)]),
         ]
     }
 }

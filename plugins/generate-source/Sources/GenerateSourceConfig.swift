@@ -1,4 +1,5 @@
 public import DataflowConfig
+public import DataflowOperator
 import Glibc
 
 /// Whole numbers that count up with the row's number.
@@ -126,6 +127,7 @@ public struct GenerateSourceConfig: OperatorConfig {
     public var count: Int?
     public var rate: Rate?
     public var seed = 42
+    public var eventTime: EventTimeConfig?
 
     public init() {}
 
@@ -139,6 +141,7 @@ public struct GenerateSourceConfig: OperatorConfig {
         ConfigField(
             "rate", \.rate, "How many rows at most in a time, e.g. `1000/s`; without it as fast as they are taken.")
         ConfigField("seed", \.seed, "The same seed gives the same rows.")
+        ConfigField("event_time", \.eventTime, "Declares the column that event time and watermarks come from.")
     }
 }
 

@@ -76,6 +76,20 @@ private func rows(_ emitted: Emitted) -> [[Value]] {
         #expect(firstKey > 2400 && firstKey < 2950)
     }
 
+    @Test func `watermarks follow the rows, and rows behind them are marked`() async throws {
+        var settings = config(count: 30_000)
+        settings.eventTime = EventTimeConfig()
+        settings.eventTime?.column = "at"
+        settings.eventTime?.outOfOrderness = .milliseconds(1)
+        let source = try await SourceHarness(GenerateSource.self, settings)
+        try await source.readAll()
+        let emitted = source.take()
+        #expect(emitted.watermarks.count == 4)
+        #expect(emitted.batches().contains { ($0.splitWatermark?.array ?? []).contains { $0 > .min } })
+        settings.eventTime?.column = "id"
+        #expect(throws: ConfigError.self) { try GenerateSource.outputs(settings, inputs: []) }
+    }
+
     @Test func `a rate is kept and a poll returns by its deadline`() async throws {
         var settings = config(count: nil)
         settings.rate = Rate(1000, per: .seconds(1))

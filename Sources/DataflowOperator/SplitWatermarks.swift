@@ -1,13 +1,12 @@
-import DataflowColumnar
+public import DataflowColumnar
 import DataflowConfig
-import DataflowOperator
 
 /// Watermarks a split, merged by minimum: a value that decides, without clock or I/O.
 ///
 /// A split's watermark is its latest event time less the declared out-of-orderness; a row is behind when its time is
 /// before the split's watermark as it was in front of that row. A split that was assigned and has brought no row yet
 /// holds everything back; ended and idle ones do not count.
-struct SplitWatermarks {
+public struct SplitWatermarks {
     private struct Split {
         /// The latest event time, `Int64.min` before the first row.
         var latest = Int64.min
@@ -25,18 +24,18 @@ struct SplitWatermarks {
     /// False until the first split is known: then there is nothing to say.
     private var hasBegun = false
 
-    init(outOfOrderness: Duration, idleTimeout: Duration) {
+    public init(outOfOrderness: Duration, idleTimeout: Duration) {
         self.outOfOrderness = outOfOrderness.nanoseconds / 1000
         self.idleTimeout = idleTimeout
     }
 
     /// Takes up the latest times of a checkpoint, for splits that are assigned later.
-    mutating func restore(split: Int32, latest: Int64) {
+    public mutating func restore(split: Int32, latest: Int64) {
         restored[split] = max(restored[split] ?? .min, latest)
     }
 
     /// The splits in hand and their latest times, those without rows left out.
-    var latest: [(split: Int32, time: Int64)] {
+    public var latest: [(split: Int32, time: Int64)] {
         splits.filter { $0.value.latest > .min }.map { ($0.key, $0.value.latest) }.sorted { $0.0 < $1.0 }
     }
 
@@ -47,7 +46,7 @@ struct SplitWatermarks {
 
     /// Takes note of the rows of a batch.
     /// - Returns: the batch's ``RecordBatch/splitWatermark``: nil when no row is behind. O(rows).
-    mutating func observe(_ times: Values<Int64>, split number: Int32) -> Values<Int64>? {
+    public mutating func observe(_ times: Values<Int64>, split number: Int32) -> Values<Int64>? {
         hasBegun = true
         var split = splits[number] ?? Split(latest: restored[number] ?? .min)
         split.isIdle = false
@@ -81,7 +80,7 @@ struct SplitWatermarks {
     }
 
     /// Takes note of what the source tells of its splits.
-    mutating func apply(_ event: SplitEvent, now: ContinuousClock.Instant) {
+    public mutating func apply(_ event: SplitEvent, now: ContinuousClock.Instant) {
         hasBegun = true
         switch event {
         case .assigned(let numbers):
@@ -95,19 +94,19 @@ struct SplitWatermarks {
     }
 
     /// When a quiet split next becomes idle.
-    var nextTimeout: ContinuousClock.Instant? {
+    public var nextTimeout: ContinuousClock.Instant? {
         splits.values.compactMap { $0.isIdle ? nil : $0.quietSince?.advanced(by: idleTimeout) }.min()
     }
 
     /// Lets the splits that have been quiet for too long fall idle.
-    mutating func expire(now: ContinuousClock.Instant) {
+    public mutating func expire(now: ContinuousClock.Instant) {
         for (number, split) in splits {
             if let since = split.quietSince, since.advanced(by: idleTimeout) <= now { splits[number]?.isIdle = true }
         }
     }
 
     /// What is to be said downstream after the last changes; nil where nothing is new. Times never go back.
-    mutating func next() -> Watermark? {
+    public mutating func next() -> Watermark? {
         guard hasBegun else { return nil }
         var least: Int64?
         for split in splits.values where !split.isIdle {
