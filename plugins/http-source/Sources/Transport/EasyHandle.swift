@@ -1,0 +1,91 @@
+import CCurl
+
+/// One libcurl easy handle: `init` acquires it, `deinit` releases it. It belongs to the thread of its ``HTTPClient``.
+final class EasyHandle {
+    /// The handle itself. Lent to ``MultiHandle`` and to the option setters below, never kept elsewhere.
+    let pointer: UnsafeMutableRawPointer
+    private var headers: UnsafeMutablePointer<curl_slist>?
+
+    /// libcurl's process-wide state, made once; `false` when libcurl could not be initialised.
+    private static let globalState: Bool = curl_global_init(dataflow_curl_global_all) == CURLE_OK
+
+    /// - Throws: ``CurlError`` when libcurl cannot be initialised or has no memory.
+    init() throws(CurlError) {
+        guard EasyHandle.globalState, let pointer = curl_easy_init() else {
+            throw CurlError(code: CURLE_FAILED_INIT, detail: "libcurl could not be initialised")
+        }
+        self.pointer = pointer
+    }
+
+    deinit {
+        curl_easy_cleanup(pointer)
+        curl_slist_free_all(headers)
+    }
+
+    /// Forgets every option and keeps connections and caches, so that the handle can carry another request.
+    func reset() {
+        curl_easy_reset(pointer)
+        curl_slist_free_all(headers)
+        headers = nil
+    }
+
+    func set(_ option: CURLoption, _ value: Int) throws(CurlError) {
+        try check(dataflow_curl_set_long(pointer, option, value))
+    }
+
+    /// libcurl copies the string.
+    func set(_ option: CURLoption, _ value: String) throws(CurlError) {
+        try check(dataflow_curl_set_string(pointer, option, value))
+    }
+
+    /// The address must stay valid until the transfer has been removed from its multi handle.
+    func set(_ option: CURLoption, _ value: UnsafeMutableRawPointer) throws(CurlError) {
+        try check(dataflow_curl_set_pointer(pointer, option, value))
+    }
+
+    func set(
+        _ option: CURLoption,
+        _ function:
+            @convention(c) (UnsafeMutablePointer<CChar>?, Int, Int, UnsafeMutableRawPointer?) -> Int
+    ) throws(CurlError) {
+        try check(dataflow_curl_set_function(pointer, option, function))
+    }
+
+    /// Sets the request's header lines (`Name: value`). The handle owns the list.
+    func setHeaders(_ lines: [String]) throws(CurlError) {
+        curl_slist_free_all(headers)
+        headers = nil
+        for line in lines {
+            guard let longer = curl_slist_append(headers, line) else {
+                throw CurlError(code: CURLE_OUT_OF_MEMORY, detail: nil)
+            }
+            headers = longer
+        }
+        try check(dataflow_curl_set_headers(pointer, headers))
+    }
+
+    /// The status of the last answer, 0 when there was none.
+    var status: Int {
+        var value = 0
+        _ = dataflow_curl_get_long(pointer, CURLINFO_RESPONSE_CODE, &value)
+        return value
+    }
+
+    private func check(_ code: CURLcode) throws(CurlError) {
+        guard code == CURLE_OK else { throw CurlError(code: code, detail: nil) }
+    }
+}
+
+/// A return code of libcurl with its text.
+struct CurlError: Error, Sendable {
+    var code: CURLcode
+    /// What libcurl wrote into the error buffer, when it did.
+    var detail: String?
+
+    /// libcurl's sentence for the code, followed by the detail where there is one.
+    var message: String {
+        let text = String(cString: curl_easy_strerror(code))
+        guard let detail, !detail.isEmpty, detail != text else { return text }
+        return "\(text) (\(detail))"
+    }
+}
