@@ -37,10 +37,11 @@ struct PluginFolder {
     }
 }
 
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "DataflowConfig"]
 
 let plugins = [
-    PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl"]),
+    PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl", "CSimdJSON", log]),
     PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["CZlib"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["CSimdJSON"]),
@@ -53,7 +54,6 @@ let plugins = [
     PluginFolder(name: "stdout-sink", module: "StdoutSink", libraries: contract + ["DataflowText"]),
 ]
 
-let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let flyingFox: [Target.Dependency] = [
     .product(name: "FlyingFox", package: "FlyingFox"), .product(name: "FlyingSocks", package: "FlyingFox"),
