@@ -62,11 +62,12 @@ final class HTTPClient {
     ///
     /// - Throws: ``CurlError`` when libcurl refuses an option, for example a header with a line end.
     func start(_ request: HTTPRequest) throws(CurlError) -> TransferID {
-        let handle = try spare.popLast() ?? EasyHandle()
+        let handle: EasyHandle
+        if let used = spare.popLast() { handle = used } else { handle = try EasyHandle() }
         lastNumber += 1
         let transfer = Transfer(
             id: TransferID(number: lastNumber), handle: handle, expectedBytes: expectedBytes, maxBytes: settings.maxBodyBytes)
-        do {
+        do throws(CurlError) {
             try configure(transfer, request)
             try multi.add(handle)
         } catch {

@@ -1,7 +1,7 @@
 import CCurl
 
 /// One parsed URL (libcurl's `CURLU`): `init` acquires it, `deinit` releases it.
-struct URLHandle: ~Copyable {
+final class URLHandle {
     private let pointer: OpaquePointer
 
     /// Nil when `url` is not an absolute `http` or `https` URL with a host.
