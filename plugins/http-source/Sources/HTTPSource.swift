@@ -152,7 +152,8 @@ public final class HTTPSource: Source {
                 emit(page, into: &output)
                 return .emitted
             case .wait(let moment):
-                let rest = context.clock.now.duration(to: deadline)
+                // The deadline is real time, whatever clock drives the decisions.
+                let rest = ContinuousClock().now.duration(to: deadline)
                 guard rest > .zero, !Task.isCancelled else { return .idle }
                 let pause = moment.map { min(rest, max(.zero, $0 - now)) } ?? rest
                 for completion in try await wait(client, pause) { complete(completion) }

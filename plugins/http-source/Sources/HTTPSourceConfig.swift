@@ -36,10 +36,12 @@ public struct HTTPSourceConfig: OperatorConfig {
             "As `query`, for values that must not be seen: they are `***` in messages and in the `url` column.")
         ConfigField("headers", \.headers, "Headers of every request. They are not sent to another host.")
         ConfigField("secret_headers", \.secretHeaders, "As `headers`, for values that must not be seen.")
-        ConfigField("auth", \.auth, "Who asks: `bearer` or `basic`. Never sent to another host, not even by a redirect.")
+        ConfigField(
+            "auth", \.auth, "Who asks: `bearer` or `basic`. Never sent to another host, not even by a redirect.")
         ConfigField(
             "paginate", \.paginate,
-            "How to get from page to page: `offset`, `page`, `cursor` or `next_link`. Without it the URL is one document.")
+            "How to get from page to page: `offset`, `page`, `cursor` or `next_link`. Without it the URL is one document."
+        )
         ConfigField(
             "rate_limit", \.rateLimit,
             "Most requests in a time, retries and redirects included: evenly spaced, without bursts, across restarts.",
@@ -59,7 +61,8 @@ public struct HTTPSourceConfig: OperatorConfig {
             check: { (1...64).contains($0) ? nil : "must be between 1 and 64" })
         ConfigField(
             "connect_timeout", \.connectTimeout, .advanced, "Longest wait for a connection.", check: positive)
-        ConfigField("timeout", \.timeout, "Longest time for one request, to the last byte of its body.", check: positive)
+        ConfigField(
+            "timeout", \.timeout, "Longest time for one request, to the last byte of its body.", check: positive)
         ConfigField(
             "stall_timeout", \.stallTimeout, .advanced, "A request on which no byte moves for so long is given up.",
             check: { $0 < .seconds(1) ? "must be at least 1s" : nil })
@@ -84,7 +87,8 @@ public struct HTTPSourceConfig: OperatorConfig {
         var found: [Diagnostic] = []
         if let parsed = URLHandle(url) {
             if parsed.hasUserInfo {
-                found.append(.error(field: "url", "must not carry a user or password", hint: "write them under `auth.basic`"))
+                found.append(
+                    .error(field: "url", "must not carry a user or password", hint: "write them under `auth.basic`"))
             }
         } else {
             found.append(.error(field: "url", "expected a URL that begins with http:// or https:// and has a host"))
@@ -108,12 +112,15 @@ public struct HTTPSourceConfig: OperatorConfig {
             found.append(
                 .error(
                     field: "concurrency", "above 1 needs `paginate.offset` or `paginate.page`",
-                    hint: "with \(pagination.kind == "none" ? "one document" : "`\(pagination.kind)`") the next page is not known in advance"))
+                    hint:
+                        "with \(pagination.kind == "none" ? "one document" : "`\(pagination.kind)`") the next page is not known in advance"
+                ))
         }
         for parameter in pagination.parameters
         where query.keys.contains(parameter) || secretQuery.keys.contains(parameter) {
             found.append(
-                .error(field: "query.\(parameter)", "is set by `paginate` for each page", hint: "remove one of the two"))
+                .error(field: "query.\(parameter)", "is set by `paginate` for each page", hint: "remove one of the two")
+            )
         }
         return found
     }
@@ -132,7 +139,9 @@ public struct HTTPSourceConfig: OperatorConfig {
             }
     }
 
-    private static func isHeaderValue(_ value: String) -> Bool { value.utf8.allSatisfy { $0 >= 32 && $0 != 127 || $0 == 9 } }
+    private static func isHeaderValue(_ value: String) -> Bool {
+        value.utf8.allSatisfy { $0 >= 32 && $0 != 127 || $0 == 9 }
+    }
 }
 
 /// `auth: { bearer: … }` or `auth: { basic: { user: …, password: … } }`.
@@ -194,10 +203,12 @@ public struct HTTPRetryConfig: OperatorConfig {
             "Longest time for one page; then the pipeline is restarted from its checkpoint with its own backoff. `null`: for ever.",
             check: { ($0 ?? .seconds(1)) < .zero ? "must not be negative" : nil })
         ConfigField("statuses", \.statuses, .advanced, "Statuses that are tried again.")
-        ConfigField("final_statuses", \.finalStatuses, .advanced, "Statuses that end the run although `statuses` has them.")
+        ConfigField(
+            "final_statuses", \.finalStatuses, .advanced, "Statuses that end the run although `statuses` has them.")
         ConfigField(
             "error_code_header", \.errorCodeHeader, .advanced, "The header that carries the server's own error code.")
-        ConfigField("final_error_codes", \.finalErrorCodes, .advanced, "Error codes that end the run whatever the status.")
+        ConfigField(
+            "final_error_codes", \.finalErrorCodes, .advanced, "Error codes that end the run whatever the status.")
     }
 
     /// As the fetcher takes it.

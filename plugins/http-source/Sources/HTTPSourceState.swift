@@ -37,14 +37,16 @@ struct HTTPSourceState: Equatable {
             value(nextRound), value(revision), value(validators.entityTag), value(validators.lastModified),
         ]
         return StateTable(
-            HTTPSourceState.tableName, distribution: .split(column: 0), [RecordBatch(HTTPSourceState.schema, rows: [row])])
+            HTTPSourceState.tableName, distribution: .split(column: 0),
+            [RecordBatch(HTTPSourceState.schema, rows: [row])])
     }
 
     /// Nil for a new start.
     ///
     /// - Throws: when the table is not of this form, or of a later version.
     init?(_ snapshot: StateSnapshot) throws(OperatorError) {
-        guard let table = snapshot[HTTPSourceState.tableName], let batch = table.batches.first, batch.rowCount > 0 else {
+        guard let table = snapshot[HTTPSourceState.tableName], let batch = table.batches.first, batch.rowCount > 0
+        else {
             return nil
         }
         guard table.version == 1, batch.schema == HTTPSourceState.schema else {

@@ -17,7 +17,8 @@ public struct PaginateConfig: OperatorConfig {
         ConfigField("next_link", \.nextLink, "Each page has the URL of the next, in the `Link` header or in its body.")
         ConfigField(
             "end_statuses", \.endStatuses, .advanced,
-            "Statuses that say that there is no such page, so that the one before was the last; for `offset` and `page`.")
+            "Statuses that say that there is no such page, so that the one before was the last; for `offset` and `page`."
+        )
     }
 }
 
@@ -68,7 +69,8 @@ public struct PageConfig: OperatorConfig {
         ConfigField("until", \.until, "The last page to read.")
         ConfigField(
             "items", \.items,
-            "Where the list of rows is in the body. Ends at an empty one; a page without it has failed and is tried again.")
+            "Where the list of rows is in the body. Ends at an empty one; a page without it has failed and is tried again."
+        )
         ConfigField("total", \.total, "Where the number of all rows is in the body; ends behind `total / size` pages.")
         ConfigField("total_pages", \.totalPages, "Where the number of all pages is in the body; ends there.")
     }
@@ -84,7 +86,8 @@ public struct CursorConfig: OperatorConfig {
 
     public static let schema = ConfigSchema<Self> {
         ConfigField("param", \.param, "The parameter that carries the cursor; the first request has none.")
-        ConfigField("path", \.path, .required, "Where the next cursor is in the body. Ends where it is missing, null or empty.")
+        ConfigField(
+            "path", \.path, .required, "Where the next cursor is in the body. Ends where it is missing, null or empty.")
         ConfigField("items", \.items, "Where the list of rows is in the body. Ends at an empty one.")
     }
 }

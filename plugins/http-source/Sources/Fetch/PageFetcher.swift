@@ -121,7 +121,9 @@ struct PageFetcher: Sendable {
     /// - Parameter random: evenly distributed in 0 ..< 1, for the jitter.
     mutating func completed(_ id: RequestID, _ answer: PageAnswer, now: Moment, random: Double) -> Note? {
         guard
-            let index = slots.firstIndex(where: { if case .running(let running) = $0.phase { running == id } else { false } })
+            let index = slots.firstIndex(where: {
+                if case .running(let running) = $0.phase { running == id } else { false }
+            })
         else { return nil }
         switch answer {
         case .page(let page): slots[index].phase = .ready(page)

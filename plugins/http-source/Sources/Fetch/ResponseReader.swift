@@ -36,7 +36,9 @@ struct ResponseReader {
         }
     }
 
-    private func page(_ response: HTTPResponse, _ url: String, _ position: Paginator.Position, _ now: Moment) -> PageAnswer {
+    private func page(_ response: HTTPResponse, _ url: String, _ position: Paginator.Position, _ now: Moment)
+        -> PageAnswer
+    {
         var facts: PageFacts
         do throws(PageProblem) {
             facts = try probe.facts(of: response.body)
@@ -58,7 +60,8 @@ struct ResponseReader {
     /// The absolute URL of the next page where links are followed.
     private func nextLink(_ facts: PageFacts, _ response: HTTPResponse, _ url: String) throws(PageProblem) -> String? {
         guard case .nextLink(let pagination) = pagination else { return facts.nextLink }
-        let written = pagination.path == nil ? LinkHeader.target("next", in: response.headers.all("Link")) : facts.nextLink
+        let written =
+            pagination.path == nil ? LinkHeader.target("next", in: response.headers.all("Link")) : facts.nextLink
         guard let written, !written.isEmpty else { return nil }
         guard let absolute = URLHandle(url)?.resolving(written) else {
             throw .missing(
@@ -100,7 +103,8 @@ struct ResponseReader {
 
     private func problem(_ response: HTTPResponse, _ url: String, _ detail: String) -> FetchProblem {
         FetchProblem(
-            message: scrubbed("GET \(pageURL.redacted(url)): \(described(response)): \(detail)"), status: response.status)
+            message: scrubbed("GET \(pageURL.redacted(url)): \(described(response)): \(detail)"),
+            status: response.status)
     }
 
     /// `404 Not Found`, `200 OK (text/html)`.

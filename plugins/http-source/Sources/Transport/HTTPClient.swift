@@ -66,7 +66,8 @@ final class HTTPClient {
         if let used = spare.popLast() { handle = used } else { handle = try EasyHandle() }
         lastNumber += 1
         let transfer = Transfer(
-            id: TransferID(number: lastNumber), handle: handle, expectedBytes: expectedBytes, maxBytes: settings.maxBodyBytes)
+            id: TransferID(number: lastNumber), handle: handle, expectedBytes: expectedBytes,
+            maxBytes: settings.maxBodyBytes)
         do throws(CurlError) {
             try configure(transfer, request)
             try multi.add(handle)

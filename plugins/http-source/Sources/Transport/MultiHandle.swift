@@ -38,7 +38,9 @@ final class MultiHandle: @unchecked Sendable {
     /// Waits until a transfer can go on, ``wake()`` is called or `timeout` has passed. Rounded up to milliseconds.
     func poll(timeout: Duration) throws(CurlError) {
         let (seconds, attoseconds) = timeout.components
-        let milliseconds = seconds >= 3600 ? 3_600_000 : max(0, seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+        let milliseconds =
+            seconds >= 3600
+            ? 3_600_000 : max(0, seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
         try check(curl_multi_poll(pointer, nil, 0, Int32(milliseconds), nil))
     }
 

@@ -35,7 +35,8 @@ struct PageURL: Sendable {
     }
 
     private static let secretWords = [
-        "token", "secret", "password", "passwd", "apikey", "api_key", "api-key", "access_key", "signature", "credential",
+        "token", "secret", "password", "passwd", "apikey", "api_key", "api-key", "access_key", "signature",
+        "credential",
     ]
     private static let secretNames: Set<String> = ["key", "sig", "auth", "pwd", "pass", "code", "jwt", "session"]
 
