@@ -28,7 +28,7 @@ struct PluginFolder {
     var targets: [Target] {
         [
             .target(
-                name: module, dependencies: ["DataflowOperator"] + libraries, path: "plugins/\(name)/Sources",
+                name: module, dependencies: ["DataflowOperator", log] + libraries, path: "plugins/\(name)/Sources",
                 swiftSettings: settings),
             tests(
                 "\(module)Tests", [.byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", log] + libraries,
@@ -41,7 +41,7 @@ let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "DataflowConfig"]
 
 let plugins = [
-    PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl", "CSimdJSON", log]),
+    PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl", "CSimdJSON"]),
     PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["CZlib"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["CSimdJSON"]),
