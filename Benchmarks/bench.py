@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""The benchmarks: w1 (pages of products -> five counts) and w2 (10 s tumbling windows by country).
+
+    Benchmarks/bench.py [--data DIR] [--peers DIR] [--runs N] [--jobs w1,w2] [--cpus 0] [--dataflow PATH]
+
+Every run's answer is compared with DuckDB's over the same files; a wrong answer fails the benchmark. Runs of the
+systems alternate, so that noise of the machine hits all alike; medians and their ratios are printed. The input is
+generated once (seeded) into DIR by the peers' gen.py; the peers' scripts stand outside this project.
+"""
+import argparse, json, os, shutil, statistics, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+MEGABYTE = 1e6
+
+
+def run(command, cpus=None, environment=None, stdout=None):
+    """Runs a command; answers wall seconds, CPU seconds and peak resident megabytes of the process."""
+    if cpus is not None:
+        command = ["taskset", "-c", cpus] + command
+    start = time.monotonic()
+    process = subprocess.Popen(
+        command, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
+        stdout=stdout or subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed with {process.returncode}:\n{errors.decode()[-4000:]}")
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss * 1024 / MEGABYTE}
+
+
+def last_rows(path, target):
+    """The table that a changelog of upserts leaves: the last row of each key, for the comparison."""
+    table = {}
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            key = (row["dim"], row["k"])
+            if row.pop("op", "upsert") == "delete":
+                table.pop(key, None)
+            else:
+                table[key] = row["c"]
+    os.makedirs(target, exist_ok=True)
+    with open(os.path.join(target, "result.ndjson"), "w", encoding="utf-8") as out:
+        for (dim, k), count in table.items():
+            out.write(json.dumps({"dim": dim, "k": k, "c": count}) + "\n")
+
+
+class Bench:
+    def __init__(self, options):
+        self.o = options
+        self.work = os.path.join(options.data, "out")
+        self.limits = os.path.join(options.data, "raw_limits")
+        self.python = os.path.join(options.data, "venv", "bin", "python")
+
+    def prepare(self):
+        o = self.o
+        if not os.path.isdir(o.peers):
+            sys.exit(f"{o.peers} is missing: it holds the generator and the peers' scripts; name it with --peers")
+        os.makedirs(o.data, exist_ok=True)
+        if not os.path.exists(os.path.join(o.data, "w1", "pages-0.ndjson")):
+            subprocess.run(
+                [sys.executable, os.path.join(o.peers, "gen.py"), o.data, "--w1-pages", str(o.w1_pages),
+                 "--w2-events", str(o.w2_events)], check=True)
+            for extra in ("w1-chunks", "w2-chunks", "w2-1m"):
+                shutil.rmtree(os.path.join(o.data, extra), ignore_errors=True)
+        if not os.path.exists(self.limits):
+            subprocess.run(
+                ["g++", "-O3", "-march=native", "-std=c++17", os.path.join(o.peers, "raw_limits.cpp"), "-lsimdjson",
+                 "-o", self.limits], check=True)
+        if not os.path.exists(self.python):
+            subprocess.run([sys.executable, "-m", "venv", os.path.join(o.data, "venv")], check=True)
+            subprocess.run([self.python, "-m", "pip", "install", "-q", "duckdb"], check=True)
+
+    def files(self, job):
+        folder = os.path.join(self.o.data, job)
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".ndjson")]
+
+    def dataflow(self, job):
+        output = os.path.join(self.work, f"dataflow-{job}")
+        checkpoints = os.path.join(self.work, f"checkpoints-{job}")
+        for folder in (output, checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(output)
+        environment = {
+            "BENCH_INPUT": os.path.join(self.o.data, job), "BENCH_OUTPUT": output, "CHECKPOINT_PATH": checkpoints}
+        command = [self.o.dataflow, "run", os.path.join(HERE, "pipelines", f"{job}.yaml")]
+        if self.o.cpus is not None:
+            command += ["--parallelism", str(len(self.o.cpus.split(",")))]
+        with open(os.path.join(self.work, f"dataflow-{job}.log"), "wb") as log:
+            result = run(command, self.o.cpus, environment, log)
+        if job == "w1":
+            last_rows(os.path.join(self.work, f"dataflow-{job}.log"), output)
+        return result
+
+    def duckdb(self, job):
+        threads = str(len(self.o.cpus.split(",")) if self.o.cpus else os.cpu_count())
+        output = os.path.join(self.work, f"duckdb-{job}")
+        shutil.rmtree(output, ignore_errors=True)
+        return run(
+            [self.python, os.path.join(self.o.peers, "duckdb_job.py"), job, os.path.join(self.o.data, job), output,
+             threads], self.o.cpus)
+
+    def reference(self, job):
+        """One hand-written C++ process a file, side by side: the whole wall time, reading the files included."""
+        start = time.monotonic()
+        prefix = ["taskset", "-c", self.o.cpus] if self.o.cpus else []
+        running = [
+            subprocess.Popen(prefix + [self.limits, job, path], stdout=subprocess.DEVNULL) for path in self.files(job)]
+        usage = [os.wait4(process.pid, 0)[2] for process in running]
+        return {
+            "wall": time.monotonic() - start, "cpu": sum(u.ru_utime + u.ru_stime for u in usage),
+            "rss": sum(u.ru_maxrss for u in usage) * 1024 / MEGABYTE}
+
+    def compare(self, job):
+        result = subprocess.run(
+            [sys.executable, os.path.join(self.o.peers, "compare.py"), job, os.path.join(self.work, f"dataflow-{job}"),
+             os.path.join(self.work, f"duckdb-{job}")], capture_output=True, text=True)
+        if result.returncode != 0:
+            sys.exit(f"{job}: the answer is wrong\n{result.stdout}{result.stderr}")
+        return result.stdout.strip()
+
+    def bench(self, job):
+        os.makedirs(self.work, exist_ok=True)
+        size = sum(os.path.getsize(path) for path in self.files(job)) / MEGABYTE
+        for path in self.files(job):
+            with open(path, "rb") as file:
+                while file.read(1 << 24):
+                    pass
+        results = {"dataflow": [], "duckdb": [], "c++ reference": []}
+        for _ in range(self.o.runs):
+            results["duckdb"].append(self.duckdb(job))
+            results["dataflow"].append(self.dataflow(job))
+            results["c++ reference"].append(self.reference(job))
+        print(f"\n{job}: {size:.0f} MB, {self.o.runs} runs each, {self.compare(job)}")
+        median = {name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in results.items()}
+        own = median["dataflow"]["wall"]
+        print(f"  {'system':<14} {'wall s':>8} {'MB/s':>7} {'CPU s':>7} {'RSS MB':>7}   dataflow is")
+        for name, m in median.items():
+            runs = [r["wall"] for r in results[name]]
+            print(
+                f"  {name:<14} {m['wall']:8.2f} {size / m['wall']:7.0f} {m['cpu']:7.2f} {m['rss']:7.0f}"
+                f"   {m['wall'] / own:.2f} x as fast   [{min(runs):.2f}-{max(runs):.2f}]")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("BENCH_DATA", os.path.join(ROOT, ".dataflow", "bench")))
+    parser.add_argument("--peers", default=os.environ.get("BENCH_PEERS", os.path.join(ROOT, "..", "shared", "bench")))
+    parser.add_argument("--dataflow", default=os.path.join(ROOT, ".build", "release", "dataflow"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--jobs", default="w1,w2")
+    parser.add_argument("--cpus", help="pin everything to these cores, e.g. 0")
+    parser.add_argument("--w1-pages", type=int, default=3600)
+    parser.add_argument("--w2-events", type=int, default=10_000_000)
+    bench = Bench(parser.parse_args())
+    bench.prepare()
+    for job in bench.o.jobs.split(","):
+        bench.bench(job)
+
+
+if __name__ == "__main__":
+    main()
