@@ -18,6 +18,11 @@ public struct Diagnostic: Sendable, Hashable {
     public struct Related: Sendable, Hashable {
         public var mark: Mark
         public var message: String
+
+        public init(mark: Mark, message: String) {
+            self.mark = mark
+            self.message = message
+        }
     }
 
     public var severity: Severity
