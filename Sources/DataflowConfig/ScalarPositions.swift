@@ -66,6 +66,10 @@ private struct ScalarReader {
         while let first = current, first == "&" || first == "!" {
             while let next = current, next != " ", next != "\t" { column += 1 }
             while let next = current, next == " " || next == "\t" { column += 1 }
+            while current == nil, line + 1 < lines.count {
+                line += 1
+                column = lines[line].firstIndex { $0 != " " && $0 != "\t" } ?? lines[line].count
+            }
         }
         return true
     }

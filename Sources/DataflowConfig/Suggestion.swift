@@ -4,7 +4,7 @@ public enum Suggestion {
     /// edits (a swap of neighbours counts once), or the same but for case and `-` and `_`.
     public static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
         let wanted = normalised(word)
-        let limit = max(1, (wanted.count + 1) / 3)
+        let limit = (wanted.count + 2) / 3 - (wanted.count < 2 ? 1 : 0)
         var best: (distance: Int, candidate: String)?
         for candidate in candidates {
             let other = normalised(candidate)

@@ -94,6 +94,8 @@ private func isVariableName(_ text: some StringProtocol) -> Bool {
 struct EnvironmentInterpolation {
     private let environment: EnvironmentVariables
     private(set) var collector = DiagnosticCollector()
+    /// Where the scalars stand that have a reference without a value.
+    private(set) var unresolved = Set<Mark>()
 
     init(_ environment: EnvironmentVariables) { self.environment = environment }
 
@@ -110,6 +112,7 @@ struct EnvironmentInterpolation {
                     parts.append(.value(value.text, name: value.name, isPublic: value.isPublic, offset: value.offset))
                 }
             }
+            if unresolved.contains(node.mark) { return node }
             copy.kind = .scalar(Scalar(written: scalar.text, style: scalar.style, parts: parts))
         case .sequence(let elements):
             copy.kind = .sequence(elements.map { apply(to: $0) })
@@ -236,6 +239,7 @@ struct EnvironmentInterpolation {
     private mutating func report(
         _ code: String, _ message: String, _ node: ConfigNode, _ offset: Int, hint: String? = nil
     ) {
+        unresolved.insert(node.mark)
         collector.append(Diagnostic(.error, code, message, at: node.mark(atUTF8Offset: offset), hint: hint))
     }
 }

@@ -24,11 +24,15 @@ public struct PipelineDefinition: Sendable {
         throws(ConfigError)
     {
         var validator = PipelineValidator(registry: registry)
+        let (root, findings, unresolved) = file.interpolated(environment)
         do throws(ConfigError) {
-            self = try validator.validate(try file.interpolated(environment).root)
+            self = try validator.validate(root)
         } catch {
-            throw ConfigError(error.diagnostics.uniqued().sortedByPlace())
+            // What a reference without a value leads to is no mistake of its own.
+            let others = error.diagnostics.filter { !unresolved.contains($0.mark) }
+            throw ConfigError((findings + others).uniqued().sortedByPlace())
         }
+        if !findings.isEmpty { throw ConfigError(findings.sortedByPlace()) }
     }
 
     /// Reads a file, applies `--set` assignments in order, validates.

@@ -47,13 +47,13 @@ public struct PipelineFile: Sendable {
         self.root = root
     }
 
-    /// The file with every `${…}` replaced. Throws every reference that has no value at once.
-    public func interpolated(_ environment: EnvironmentVariables) throws(ConfigError) -> PipelineFile {
+    /// The tree with every `${…}` replaced, and the references that have no value; their scalars are left as written.
+    func interpolated(_ environment: EnvironmentVariables) -> (
+        root: ConfigNode, findings: [Diagnostic], unresolved: Set<Mark>
+    ) {
         var interpolation = EnvironmentInterpolation(environment)
-        var copy = self
-        copy.root = interpolation.apply(to: root)
-        try interpolation.collector.throwErrors()
-        return copy
+        let root = interpolation.apply(to: root)
+        return (root, interpolation.collector.diagnostics, interpolation.unresolved)
     }
 
     /// Replaces the value at a path: `checkpoint.interval=200ms`, `nodes.pages.url=…`. The value is YAML; mappings that the

@@ -122,10 +122,19 @@ struct YAMLDocument: ~Copyable {
         case "found unexpected end of stream":
             message = "this quoted text has no end"
             place = mark(parser.context_mark)
-        case "did not find expected ',' or ']'":
-            message = "expected `,` or `]` in the list that begins at line \(parser.context_mark.line + 1)"
-        case "did not find expected ',' or '}'":
-            message = "expected `,` or `}` in the mapping that begins at line \(parser.context_mark.line + 1)"
+        case "did not find expected ',' or ']'", "did not find expected ',' or '}'":
+            let (kind, bracket) = problem.hasSuffix("']'") ? ("list", "]") : ("mapping", "}")
+            let opening = mark(parser.context_mark)
+            if source.line(place.line)?.isEmpty != false || found == nil {
+                message = "this \(kind) has no end: expected `\(bracket)`"
+                place = opening
+            } else {
+                message = "expected `,` or `\(bracket)` in the \(kind) that begins at line \(opening.line)"
+            }
+            let before = source.line(place.line)?.prefix(max(place.column - 1, 0)) ?? ""
+            if place.line == opening.line, before.contains("$") {
+                hint = "within `{ }` and `[ ]` a `${…}` must be in quotes"
+            }
         case "found undefined alias": message = "there is no anchor `&` of this alias's name above"
         case "found duplicate anchor":
             message = "this anchor's name is used twice"
