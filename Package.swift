@@ -102,6 +102,9 @@ let package = Package(
         .executableTarget(
             name: "bench-json-parse", dependencies: ["JSONParse", "DataflowOperator", log] + contract,
             path: "Benchmarks/json-parse", swiftSettings: settings),
+        .executableTarget(
+            name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
+            path: "Benchmarks/file-source", swiftSettings: settings),
         // Tests mirror the sources.
         tests("DataflowColumnarTests", ["DataflowColumnar"]),
         tests("DataflowTextTests", ["DataflowText", "DataflowColumnar"]),

@@ -1,4 +1,5 @@
 import DataflowColumnar
+import Glibc
 
 /// Splits one CSV record into fields (RFC 4180): a quoted field may hold delimiters, line ends and doubled quotes.
 struct CSVRecord {
@@ -8,9 +9,29 @@ struct CSVRecord {
         var escaped: Bool
     }
 
-    /// The fields, or nil when a quote is not closed or something follows a closing one. O(bytes).
+    /// Every field, or nil when a quote is not closed or something follows a closing one. O(bytes).
     static func split(_ bytes: UnsafeRawBufferPointer, delimiter: UInt8) -> [Span]? {
         var spans: [Span] = []
+        return scan(bytes, delimiter: delimiter, { spans.append($0) }) ? spans : nil
+    }
+
+    /// Appends the first `width` fields; false, and nothing appended, where the record is wrong or has fewer. O(bytes).
+    static func split(_ bytes: UnsafeRawBufferPointer, delimiter: UInt8, width: Int, into spans: inout [Span]) -> Bool {
+        let before = spans.count
+        var count = 0
+        let isWhole = scan(bytes, delimiter: delimiter) { span in
+            if count < width { spans.append(span) }
+            count += 1
+        }
+        if isWhole && count >= width { return true }
+        spans.removeSubrange(before...)
+        return false
+    }
+
+    @inline(__always)
+    private static func scan(
+        _ bytes: UnsafeRawBufferPointer, delimiter: UInt8, _ take: (Span) -> Void
+    ) -> Bool {
         var i = 0
         while true {
             if i < bytes.count, bytes[i] == 0x22 {
@@ -18,28 +39,30 @@ struct CSVRecord {
                 var escaped = false
                 i = start
                 while true {
-                    guard i < bytes.count else { return nil }
-                    if bytes[i] == 0x22 {
-                        if i + 1 < bytes.count, bytes[i + 1] == 0x22 {
-                            escaped = true
-                            i += 2
-                            continue
-                        }
-                        break
-                    }
-                    i += 1
+                    guard let quote = find(0x22, in: bytes, from: i) else { return false }
+                    i = quote
+                    guard i + 1 < bytes.count, bytes[i + 1] == 0x22 else { break }
+                    escaped = true
+                    i += 2
                 }
-                spans.append(Span(range: start..<i, escaped: escaped))
+                take(Span(range: start..<i, escaped: escaped))
                 i += 1
-                guard i == bytes.count || bytes[i] == delimiter else { return nil }
+                guard i == bytes.count || bytes[i] == delimiter else { return false }
             } else {
                 let start = i
-                while i < bytes.count, bytes[i] != delimiter { i += 1 }
-                spans.append(Span(range: start..<i, escaped: false))
+                i = find(delimiter, in: bytes, from: i) ?? bytes.count
+                take(Span(range: start..<i, escaped: false))
             }
-            if i == bytes.count { return spans }
+            if i == bytes.count { return true }
             i += 1
         }
+    }
+
+    private static func find(_ byte: UInt8, in bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        guard start < bytes.count, let base = bytes.baseAddress,
+            let found = memchr(base + start, Int32(byte), bytes.count - start)
+        else { return nil }
+        return UnsafeRawPointer(found) - base
     }
 
     /// The text of a field, doubled quotes made single.

@@ -14,7 +14,11 @@ public final class FileSource: Source {
     private static let stateSchema = Schema([
         Field("path", .string, nullable: false), Field("inode", .int64, nullable: false),
         Field("byte_count", .int64, nullable: false), Field("position", .int64, nullable: false),
-        Field("finished", .bool, nullable: false),
+        Field("finished", .bool, nullable: false), Field("number", .int32, nullable: false),
+    ])
+    /// The number of the next new file: a number is never given twice, because operators behind keep state by it.
+    private static let numberingSchema = Schema([
+        Field("split", .string, nullable: false), Field("next", .int32, nullable: false),
     ])
 
     public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
@@ -46,6 +50,7 @@ public final class FileSource: Source {
     private let context: OperatorContext
     private let schema: Schema
     private var splits: [Split] = []
+    private var nextNumber: Int32 = 0
     private var announced = false
     private var errors: ErrorRows
 
@@ -67,13 +72,28 @@ public final class FileSource: Source {
         }
         var restored: [String: [Value]] = [:]
         for batch in state["files"]?.batches ?? [] {
+            guard batch.schema == FileSource.stateSchema else {
+                throw OperatorError(
+                    .user, .never, "state_version",
+                    "the checkpoint's positions were written by another version of file-source; "
+                        + "use the build that wrote them, or start anew with --restore none")
+            }
             for row in batch.rows { if case .string(let path) = row[0] { restored[path] = row } }
         }
-        for (index, path) in files.enumerated() where index % context.parallelism == context.subtask {
-            var split = Split(number: Int32(truncatingIfNeeded: index), path: path)
-            if let row = restored.removeValue(forKey: path) { try restore(&split, row) }
+        nextNumber = firstFreeNumber(state)
+        for path in files {
+            let row = restored.removeValue(forKey: path)
+            var split = Split(number: nextNumber, path: path)
+            if let row, case .int(let number) = row[5] {
+                split.number = Int32(truncatingIfNeeded: number)
+            } else {
+                nextNumber += 1
+            }
+            guard Int(split.number) % context.parallelism == context.subtask else { continue }
+            if let row { try restore(&split, row) }
             splits.append(split)
         }
+        splits.sort { $0.number < $1.number }
         // Positions of files that are gone are forgotten only when they had been read to the end.
         let known = Set(files)
         for (path, row) in restored where !known.contains(path) && row[4] == .bool(false) {
@@ -86,10 +106,20 @@ public final class FileSource: Source {
         }
     }
 
+    /// Behind every number that a checkpoint names; 0 for a new start.
+    private func firstFreeNumber(_ state: StateSnapshot) -> Int32 {
+        var next: Int32 = 0
+        for row in (state["numbering"]?.batches ?? []).flatMap(\.rows) {
+            if case .int(let number) = row[1] { next = max(next, Int32(truncatingIfNeeded: number)) }
+        }
+        return next
+    }
+
     private func restore(_ split: inout Split, _ row: [Value]) throws(OperatorError) {
         guard case .int(let inode) = row[1], case .int(let byteCount) = row[2], case .int(let position) = row[3],
             case .bool(let finished) = row[4]
         else { throw OperatorError(.engine, .never, "bad_state", "the state of \(split.path) cannot be read") }
+        guard byteCount >= 0 else { return }
         split.position = position
         split.identity = InputFile.Identity(inode: UInt64(bitPattern: inode), byteCount: byteCount)
         let file = try InputFile(path: split.path)
@@ -225,13 +255,15 @@ public final class FileSource: Source {
         let width = (fields.max() ?? -1) + 1
         let delimiter = config.delimiter.utf8.first ?? 0x2C
         var kept: [RecordSpan] = []
-        var spans: [[CSVRecord.Span]] = []
+        kept.reserveCapacity(records.count)
+        // The fields of all records one behind the other, `width` a record: no array a record.
+        var spans: [CSVRecord.Span] = []
+        spans.reserveCapacity(records.count * width)
         chunk.buffer.withUnsafeBytes { bytes in
             for record in records {
                 let raw = UnsafeRawBufferPointer(rebasing: bytes[record.offset..<record.offset + record.length])
-                if let found = CSVRecord.split(raw, delimiter: delimiter), found.count >= width {
+                if CSVRecord.split(raw, delimiter: delimiter, width: width, into: &spans) {
                     kept.append(record)
-                    spans.append(found)
                 } else {
                     errors.append(
                         code: "bad_csv",
@@ -244,8 +276,8 @@ public final class FileSource: Source {
             var builder = ViewBuilder(capacity: kept.count)
             let index = builder.adopt(chunk.buffer)
             chunk.buffer.withUnsafeBytes { bytes in
-                for (record, spans) in zip(kept, spans) {
-                    let span = spans[field]
+                for (number, record) in kept.enumerated() {
+                    let span = spans[number * width + field]
                     let start = record.offset + span.range.lowerBound
                     let text = UnsafeRawBufferPointer(rebasing: bytes[start..<start + span.range.count])
                     if span.escaped {
@@ -300,14 +332,19 @@ public final class FileSource: Source {
     // MARK: State
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
-        let rows: [[Value]] = splits.filter { $0.identity != nil }.map { split in
+        // A file that was not opened yet has no identity, but its number is settled.
+        let rows: [[Value]] = splits.map { split in
             [
                 .string(split.path), .int(Int64(bitPattern: split.identity?.inode ?? 0)),
-                .int(split.identity?.byteCount ?? 0), .int(split.position), .bool(split.finished),
+                .int(split.identity?.byteCount ?? -1), .int(split.position), .bool(split.finished),
+                .int(Int64(split.number)),
             ]
         }
         return [
-            StateTable("files", distribution: .split(column: 0), [RecordBatch(FileSource.stateSchema, rows: rows)])
+            StateTable("files", distribution: .split(column: 0), [RecordBatch(FileSource.stateSchema, rows: rows)]),
+            StateTable(
+                "numbering", distribution: .split(column: 0),
+                [RecordBatch(FileSource.numberingSchema, rows: [["next", .int(Int64(nextNumber))]])]),
         ]
     }
 

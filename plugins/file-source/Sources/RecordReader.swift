@@ -147,10 +147,24 @@ final class RecordReader {
         return start
     }
 
+    /// Where the record that starts at `start` ends: the first line end outside of quotes, or `bytes.count`.
     private func endOfQuotedRecord(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
-        var inside = false
-        for i in start..<bytes.count {
-            if bytes[i] == 0x22 { inside.toggle() } else if bytes[i] == 0x0A, !inside { return i }
+        guard let base = bytes.baseAddress else { return bytes.count }
+        func find(_ byte: Int32, from: Int, to end: Int) -> Int? {
+            memchr(base + from, byte, end - from).map { UnsafeRawPointer($0) - base }
+        }
+        var position = start
+        while position < bytes.count {
+            // Quotes in front of the next line end come in pairs where it is outside of quotes.
+            let end = find(0x0A, from: position, to: bytes.count) ?? bytes.count
+            guard var quote = find(0x22, from: position, to: end) else { return end }
+            while true {
+                guard let closing = find(0x22, from: quote + 1, to: bytes.count) else { return bytes.count }
+                position = closing + 1
+                guard closing < end, let next = find(0x22, from: position, to: end) else { break }
+                quote = next
+            }
+            if position <= end { return end }
         }
         return bytes.count
     }

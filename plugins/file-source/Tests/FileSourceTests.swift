@@ -150,6 +150,62 @@ private func config(_ paths: [String], _ change: (inout FileSourceConfig) -> Voi
         }
     }
 
+    @Test func `a file keeps its number across restarts, and no number is given twice`() async throws {
+        let folder = try Folder()
+        for name in ["b", "d"] { try folder.write("\(name).txt", "\(name)1\n\(name)2\n") }
+        let settings = config(["\(folder.path)/*.txt"]) { $0.format = .text }
+        let first = try await source(settings)
+        #expect(try await read(first, polls: 1).events == [.assigned([0, 1]), .ended(0)])
+        try folder.write("a.txt", "a1\n")
+        try folder.write("c.txt", "c1\n")
+        let second = try await source(settings, restoring: try first.snapshot(CheckpointID(1)))
+        let result = try await read(second)
+        #expect(result.events == [.assigned([1, 2, 3]), .ended(1), .ended(2), .ended(3)])
+        #expect(result.rows.map { $0[0] } == ["d1", "d2", "a1", "c1"])
+        try FileManager.default.removeItem(atPath: "\(folder.path)/c.txt")
+        try folder.write("e.txt", "e1\n")
+        let third = try await source(settings, restoring: try second.snapshot(CheckpointID(2)))
+        #expect(try await read(third).events == [.assigned([4]), .ended(4)])
+    }
+
+    @Test func `records of quoted lines are the same as a byte for byte reading gives`() throws {
+        let folder = try Folder()
+        var random = SystemRandomNumberGenerator()
+        for round in 0..<200 {
+            let text =
+                (0..<Int.random(in: 0...400, using: &random))
+                .map { _ in ["a", "\"", ",", "\n"].randomElement(using: &random) ?? "" }.joined() + "\"\n"
+            try folder.write("\(round).csv", text)
+            var expected: [String] = []
+            var record = ""
+            var isInside = false
+            for character in text {
+                if character == "\"" { isInside.toggle() }
+                if character == "\n", !isInside {
+                    if !record.isEmpty { expected.append(record) }
+                    record = ""
+                } else {
+                    record.append(character)
+                }
+            }
+            if !record.isEmpty { expected.append(record) }
+            let reader = try RecordReader(
+                try InputFile(path: "\(folder.path)/\(round).csv"), from: 0, chunkByteCount: 16,
+                maxRecordByteCount: 1 << 20, quoted: true)
+            var found: [String] = []
+            var oversize: [OversizeRecord] = []
+            while let chunk = try reader.next(oversize: &oversize) {
+                chunk.buffer.withUnsafeBytes { bytes in
+                    for record in chunk.records {
+                        found.append(
+                            String(decoding: bytes[record.offset..<record.offset + record.length], as: UTF8.self))
+                    }
+                }
+            }
+            #expect(found == expected)
+        }
+    }
+
     @Test func `a finished run reads only what was added`() async throws {
         let folder = try Folder()
         try folder.write("a.txt", "1\n2\n")

@@ -242,6 +242,7 @@ public final class HTTPSource: Source {
             .int32([Int32(page.status)]), .timestamp([page.fetchedAt.microseconds]), .string([page.revision]),
         ]
         output.emit(RecordBatch(schema, columns, split: 0))
+        context.counters.add(passed: 1)
     }
 
     private func end(_ output: inout OutputBuffer) {
