@@ -117,7 +117,7 @@ let package = Package(
             "DataflowRuntimeTests",
             ["DataflowRuntime", "DataflowTesting", "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", log] + contract),
         tests("OpenFoodAPITests", ["openfood-api", "CZlib"] + flyingFox),
-        tests("PipelineTests", ["DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract),
+        tests("PipelineTests", ["dataflow", "openfood-api", "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract),
     ] + plugins.flatMap(\.targets)
 )
 

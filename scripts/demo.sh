@@ -72,7 +72,7 @@ else
         from=()
     fi
     say "Starting the stand-in API (${from[*]:-seeded generator})"
-    "$bin/openfood-api" --port 0 "${from[@]}" >"$api_log" 9>&- &
+    "$bin/openfood-api" --port 0 --no-gzip "${from[@]}" >"$api_log" 9>&- &
     api=$!
     until OPENFOOD_URL=$(sed -n 's/^listening on //p' "$api_log") && [ -n "$OPENFOOD_URL" ]; do
         kill -0 "$api" 2>/dev/null || { echo "demo: openfood-api ended" >&2; exit 69; }
