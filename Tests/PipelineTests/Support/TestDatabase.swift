@@ -90,7 +90,8 @@ final class ExpectedTables {
         let api = try StandInAPI(rows: rows)
         let folder = try TemporaryFolder()
         let path = folder.path + "/pages.ndjson"
-        guard FileManager.default.createFile(atPath: path, contents: nil), let file = FileHandle(forWritingAtPath: path) else {
+        guard FileManager.default.createFile(atPath: path, contents: nil), let file = FileHandle(forWritingAtPath: path)
+        else {
             throw ChildProcess.Failure(description: "cannot write \(path)")
         }
         for offset in stride(from: 0, to: rows, by: 100) {
