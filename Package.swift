@@ -103,6 +103,9 @@ let package = Package(
             name: "bench-json-parse", dependencies: ["JSONParse", "DataflowOperator", log] + contract,
             path: "Benchmarks/json-parse", swiftSettings: settings),
         .executableTarget(
+            name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
+            path: "Benchmarks/http-source", swiftSettings: settings),
+        .executableTarget(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/file-source", swiftSettings: settings),
         // Tests mirror the sources.
