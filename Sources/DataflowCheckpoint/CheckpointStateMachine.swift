@@ -138,6 +138,12 @@ public struct CheckpointStateMachine: Sendable {
         return begin(.periodic)
     }
 
+    /// Somebody wants a checkpoint whatever the interval says; nothing happens while one is in flight.
+    public mutating func checkpointNow() -> Action {
+        guard case .idle = phase, !isQuiet else { return .none }
+        return begin(.periodic)
+    }
+
     /// A source has emitted its first row.
     public mutating func sawRows(now: Duration) {
         guard isQuiet else { return }

@@ -34,9 +34,14 @@ public final class LocalCheckpointStore: Sendable {
         self.files = files
     }
 
-    /// Where a node may keep durable files of its own; made by whoever writes there.
+    /// Where a node may keep durable files of its own; made by ``makeStateDirectory(of:)``.
     public func stateDirectory(of node: String) -> String {
         Self.path(directory, "nodes", Self.component(node))
+    }
+
+    /// Makes the folder of ``stateDirectory(of:)``.
+    public func makeStateDirectory(of node: String) throws(CheckpointError) {
+        try files.makeDirectory(stateDirectory(of: node))
     }
 
     /// Takes the fence: an exclusive lock and a new generation.

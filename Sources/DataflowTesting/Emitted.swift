@@ -1,4 +1,4 @@
-public import DataflowOperator
+import DataflowOperator
 
 /// What an operator has emitted, in order, with the views that tests ask for.
 public struct Emitted: Sendable {

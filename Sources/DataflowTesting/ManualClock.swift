@@ -1,4 +1,4 @@
-public import DataflowOperator
+import DataflowOperator
 import Synchronization
 
 /// A clock that stands still until a test moves it.

@@ -1,4 +1,4 @@
-public import DataflowOperator
+import DataflowOperator
 
 /// Drives one transform by hand, synchronously, as a task would: `.more` is followed by `resume`, a local stage runs in
 /// front of its node, and every emitted batch is compared with the schema that `outputs` promised.

@@ -1,4 +1,4 @@
-public import DataflowOperator
+import DataflowOperator
 
 /// Drives one sink by hand.
 public final class SinkHarness<S: Sink> {

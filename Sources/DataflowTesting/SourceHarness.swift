@@ -1,4 +1,4 @@
-public import DataflowOperator
+import DataflowOperator
 
 /// Drives one source by hand.
 public final class SourceHarness<S: Source> {

@@ -1,5 +1,5 @@
-public import DataflowOperator
-public import Logging
+import DataflowOperator
+import Logging
 
 extension OperatorContext {
     /// A context as the runtime would make it, for an operator that a test drives by hand.

@@ -1,4 +1,4 @@
-package import DataflowOperator
+import DataflowOperator
 
 /// The run is over: nobody reads the channel any more.
 package struct ChannelClosed: Error {}

@@ -1,4 +1,4 @@
-package import DataflowOperator
+import DataflowOperator
 
 /// How much a lane holds before its producer has to wait.
 package struct ChannelCapacity: Equatable, Sendable {

@@ -27,6 +27,16 @@ package final class Mailbox<Message: Sendable>: Sendable {
         receiver?.resume(returning: .message(message))
     }
 
+    /// Puts a message that was taken back in front of the others. For the receiver.
+    package func putBack(_ message: Message) {
+        state.withLock { state in
+            var messages = RingQueue<Message>()
+            messages.append(message)
+            while let next = state.messages.popFirst() { messages.append(next) }
+            state.messages = messages
+        }
+    }
+
     /// Without waiting.
     package func poll() -> Message? { state.withLock { $0.messages.popFirst() } }
 

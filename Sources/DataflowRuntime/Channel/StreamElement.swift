@@ -1,5 +1,5 @@
-package import DataflowCheckpoint
-package import DataflowOperator
+import DataflowCheckpoint
+import DataflowOperator
 
 /// What travels from task to task.
 package enum StreamElement: Sendable {

@@ -70,14 +70,13 @@ final class Monitor<State>: @unchecked Sendable {
 
 /// Starts a detached thread of our own.
 ///
-/// - Parameter name: at most 15 bytes are shown by the system.
+/// - Parameter name: what it is for, should the system refuse it.
 func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     final class Start {
-        let name: String
         let body: @Sendable () -> Void
-        init(_ name: String, _ body: @escaping @Sendable () -> Void) { (self.name, self.body) = (name, body) }
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
-    let start = Unmanaged.passRetained(Start(name, body))
+    let start = Unmanaged.passRetained(Start(body))
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
@@ -89,7 +88,6 @@ func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
         { argument in
             guard let argument else { return nil }
             let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-            pthread_setname_np(pthread_self(), String(start.name.utf8.prefix(15).map { Character(Unicode.Scalar($0)) }))
             start.body()
             return nil
         }, start.toOpaque())

@@ -1,4 +1,4 @@
-package import DataflowOperator
+import DataflowOperator
 import Glibc
 
 /// A clock that can call back: what channels and mailboxes need to wait no longer than a deadline.

@@ -1,4 +1,4 @@
-package import DataflowOperator
+import DataflowOperator
 
 /// The watermark of a task with several inputs: the least of those that are neither idle nor ended; it never goes back.
 package struct WatermarkMerger: Sendable {

@@ -1,0 +1,41 @@
+import DataflowOperator
+
+/// Rows on their way to the dead letters, or to the end of the run.
+enum DeadLetterRows {
+    /// Rows of any shape as ``ErrorRows``: the row as JSON text in `raw`. For late rows that no node reads; not a fast path.
+    static func convert(_ batch: RecordBatch, port: String, _ context: OperatorContext) -> RecordBatch {
+        var rows = ErrorRows(context)
+        let names = batch.schema.fields.map(\.name)
+        for row in 0..<batch.rowCount {
+            var text = "{"
+            for (index, column) in batch.columns.enumerated() {
+                if index > 0 { text += "," }
+                JSONText.append(names[index], to: &text)
+                text += ":"
+                JSONText.append(column.value(at: row), column.type, to: &text)
+            }
+            text += "}"
+            let bytes = Array(text.utf8)
+            bytes.withUnsafeBytes {
+                rows.append(code: OperatorError.Code(rawValue: port), reason: reason(port), raw: $0)
+            }
+        }
+        return rows.finish()
+    }
+
+    private static func reason(_ port: String) -> String {
+        port == "late" ? "the row came after its window was closed" : "no node reads the port \(port)"
+    }
+
+    /// The error that ends a run with `on_error: fail`.
+    static func refusal(_ batch: RecordBatch) -> OperatorError {
+        func text(_ column: String) -> String? {
+            if case .string(let text)? = batch[column]?.value(at: 0) { text } else { nil }
+        }
+        let place = text("position").map { " at \($0)" } ?? ""
+        return OperatorError(
+            .data, .never, OperatorError.Code(rawValue: text("code") ?? "bad_row"),
+            "a row cannot be processed: \(text("reason") ?? "unknown reason")\(place) (on_error: fail; `dead_letter` would set such rows aside)"
+        )
+    }
+}

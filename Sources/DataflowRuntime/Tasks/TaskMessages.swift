@@ -1,0 +1,55 @@
+import DataflowCheckpoint
+import DataflowOperator
+
+/// What the coordinator tells a task, outside the stream.
+enum TaskControl: Sendable {
+    /// Every task is open and pending commits are done: sources may read.
+    case start
+    /// For sources: snapshot and send this barrier before anything else.
+    case barrier(CheckpointBarrier)
+    /// For tasks whose sinks have something to commit.
+    case commit(CheckpointID)
+    /// For sources: the checkpoint is durable and committed.
+    case completed(CheckpointID)
+    /// For sources: behave as if the input had ended.
+    case drain
+    /// The run is over: close and return.
+    case quit
+}
+
+/// What tasks and the outside tell the coordinator.
+enum CoordinatorEvent: Sendable {
+    case opened(TaskID)
+    case snapshot(TaskSnapshot)
+    case committed(TaskID, CheckpointID)
+    case ended(TaskID)
+    /// The first rows of a run that started from a finished checkpoint.
+    case sawRows
+    /// Take a checkpoint now, whatever the interval says.
+    case checkpointNow
+    case stop
+    case drain
+}
+
+/// The state of one task at a barrier, by reference: encoding it is the coordinator's work, off the stream's path.
+struct TaskSnapshot: Sendable {
+    var task: TaskID
+    var checkpoint: CheckpointID
+    var stages: [StageSnapshot]
+}
+
+struct StageSnapshot: Sendable {
+    var stage: StageIdentity
+    var subtask: Int
+    var tables: StateSnapshot
+    var committables: [String]
+}
+
+/// What the manifest keeps of a node besides its state.
+struct StageIdentity: Hashable, Sendable {
+    var name: String
+    var type: String
+    var parallelism: Int
+    /// The columns that the node's rows are spread by; empty if by none.
+    var key: [String]
+}
