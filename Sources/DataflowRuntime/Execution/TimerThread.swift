@@ -2,24 +2,24 @@ import DataflowOperator
 import Glibc
 
 /// A clock that can call back: what channels and mailboxes need to wait no longer than a deadline.
-package protocol TimedClock: RuntimeClock {
+public protocol TimedClock: RuntimeClock {
     /// Calls `body` once at `instant` or soon after, on a thread of the clock's; it must be short. Cannot be taken back.
     func schedule(at instant: ContinuousClock.Instant, _ body: @escaping @Sendable () -> Void)
 }
 
 /// The system's time, with one thread for all timers of the process.
-package struct SystemClock: TimedClock {
-    package init() {}
+public struct SystemClock: TimedClock {
+    public init() {}
 
-    package var now: ContinuousClock.Instant { .now }
+    public var now: ContinuousClock.Instant { .now }
 
-    package var wallMicroseconds: Int64 {
+    public var wallMicroseconds: Int64 {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
     }
 
-    package func schedule(at instant: ContinuousClock.Instant, _ body: @escaping @Sendable () -> Void) {
+    public func schedule(at instant: ContinuousClock.Instant, _ body: @escaping @Sendable () -> Void) {
         TimerThread.shared.schedule(at: instant, body)
     }
 }
@@ -52,7 +52,7 @@ final class TimerThread: Sendable {
 package struct TimerHeap {
     private var entries: [(instant: ContinuousClock.Instant, body: @Sendable () -> Void)] = []
 
-    package init() {}
+    public init() {}
 
     /// The earliest deadline.
     package var first: ContinuousClock.Instant? { entries.first?.instant }

@@ -80,7 +80,9 @@ actor CheckpointCoordinator {
             return
         }
         var nodes: [CheckpointManifest.Node] = []
-        for stage in snapshot.stages { nodes.append(try StateTableCoder.write(stage, to: snapshot.checkpoint, session)) }
+        for stage in snapshot.stages {
+            nodes.append(try StateTableCoder.write(stage, to: snapshot.checkpoint, session))
+        }
         stateBytes += nodes.reduce(0) { $0 + $1.tables.reduce(0) { $0 + $1.length } }
         let (reception, action) = machine.acknowledged(
             TaskAcknowledgement(task: snapshot.task, nodes: nodes), for: snapshot.checkpoint)

@@ -119,7 +119,8 @@ public final class PipelineRunner: Sendable {
             state.withLock { $0.generation = session.generation }
             return try await run(layout, session, thread)
         } catch is CancellationError {
-            throw RunError("stopped without a last checkpoint; the next start goes on from the last complete one", exitCode: 75)
+            throw RunError(
+                "stopped without a last checkpoint; the next start goes on from the last complete one", exitCode: 75)
         } catch {
             throw RunError(error)
         }
@@ -188,9 +189,11 @@ public final class PipelineRunner: Sendable {
         }
         for report in reports { logger.warning("\(report)") }
         if let manifest = restorer?.checkpoint.manifest {
-            logger.info("restored checkpoint \(manifest.id)\(manifest.finished ? ", which is that of a finished run" : "")")
+            logger.info(
+                "restored checkpoint \(manifest.id)\(manifest.finished ? ", which is that of a finished run" : "")")
         } else {
-            logger.info("no checkpoint of pipeline '\(plan.pipeline)' in \(session.store.directory) is used: starting anew")
+            logger.info(
+                "no checkpoint of pipeline '\(plan.pipeline)' in \(session.store.directory) is used: starting anew")
         }
         let events = Mailbox<CoordinatorEvent>(clock: SystemClock())
         let attempt = RunAttempt(

@@ -62,7 +62,9 @@ struct RunAttempt: Sendable {
         let channels = plan.tasks.map { task in
             let lanes = layout.laneCount[task.id]
             let lane = ChannelCapacity(bytes: max(65_536, capacity.bytes / max(1, lanes)), batches: capacity.batches)
-            return (0..<(lanes == 0 ? 0 : task.parallelism)).map { _ in Channel(lanes: lanes, capacity: lane, clock: clock) }
+            return (0..<(lanes == 0 ? 0 : task.parallelism)).map { _ in
+                Channel(lanes: lanes, capacity: lane, clock: clock)
+            }
         }
         var controls: [TaskID: Mailbox<TaskControl>] = [:]
         var sources: [TaskID: Mailbox<TaskControl>] = [:]

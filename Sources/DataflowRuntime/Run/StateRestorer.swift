@@ -21,10 +21,12 @@ struct StateRestorer: Sendable {
             let id = checkpoint.manifest.id
             func refuse(_ what: String) -> CheckpointError { CheckpointError(.incompatible, "\(what). \(advice)") }
             guard let stage = stages.first(where: { $0.name == node.name }) else {
-                throw refuse("checkpoint \(id) holds state of node '\(node.name)', which the pipeline does not have any more")
+                throw refuse(
+                    "checkpoint \(id) holds state of node '\(node.name)', which the pipeline does not have any more")
             }
             guard stage.type == node.type else {
-                throw refuse("checkpoint \(id) holds state of node '\(node.name)' as \(node.type), now it is \(stage.type)")
+                throw refuse(
+                    "checkpoint \(id) holds state of node '\(node.name)' as \(node.type), now it is \(stage.type)")
             }
             let isKeyed = node.tables.contains { table in
                 if case .keyGroup = table.distribution { true } else { false }

@@ -64,7 +64,8 @@ enum JSONText {
         let rest = microseconds - days * day
         func two(_ value: Int64) -> String { padded(Int(value), 2) }
         let seconds = rest / 1_000_000
-        return date(Int(days)) + "T" + two(seconds / 3600) + ":" + two(seconds / 60 % 60) + ":" + two(seconds % 60) + "."
+        return date(Int(days)) + "T" + two(seconds / 3600) + ":" + two(seconds / 60 % 60) + ":" + two(seconds % 60)
+            + "."
             + padded(Int(rest % 1_000_000), 6) + "Z"
     }
 

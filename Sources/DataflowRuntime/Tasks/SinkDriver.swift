@@ -41,7 +41,8 @@ final class SinkDriver<S: Sink>: SinkDriving {
         do {
             return try prepared.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
         } catch {
-            throw OperatorError(.engine, .never, "committable_encoding", "a committable cannot be written as JSON: \(error)")
+            throw OperatorError(
+                .engine, .never, "committable_encoding", "a committable cannot be written as JSON: \(error)")
         }
     }
 

@@ -55,7 +55,8 @@ final class Stage {
         do throws(OperatorError) {
             switch (plan.role, plan.node.descriptor.factory) {
             case (.source, .source(let make)): instance = .source(try make(plan.node.config, context))
-            case (.transform, .transform(let factory)): instance = .transform(try factory.make(plan.node.config, context))
+            case (.transform, .transform(let factory)):
+                instance = .transform(try factory.make(plan.node.config, context))
             case (.sink, .sink(_, let make)): instance = .sink(makeSinkDriver(try make(plan.node.config, context)))
             case (.local, .transform):
                 guard let local = plan.local else { preconditionFailure("\(plan.name) is a local stage without one") }

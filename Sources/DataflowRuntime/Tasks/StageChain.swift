@@ -309,7 +309,8 @@ final class StageChain {
                 throw stage.failure(error)
             }
             guard stage.plan.role != .local else {
-                precondition(tables.isEmpty, "the local stage of \(stage.plan.node.name) holds state behind prepareSnapshot")
+                precondition(
+                    tables.isEmpty, "the local stage of \(stage.plan.node.name) holds state behind prepareSnapshot")
                 continue
             }
             snapshots.append(

@@ -1,0 +1,157 @@
+import DataflowColumnar
+import DataflowConfig
+import DataflowOperator
+
+struct KeyCountConfig: OperatorConfig {
+    var key = "key"
+    /// Emit `.more` after each of this many rows of output.
+    var step = 0
+    init() {}
+    init(key: String, step: Int = 0) {
+        self.key = key
+        self.step = step
+    }
+    static let schema = ConfigSchema<Self> {
+        ConfigField("key", \.key, "Column to count by.")
+        ConfigField("step", \.step, "Rows of output a call.")
+    }
+}
+
+/// Counts rows by a text column: an upsert stream whose changes leave before each barrier and at the end.
+final class KeyCount: Transform {
+    typealias Config = KeyCountConfig
+    static let info = OperatorInfo("key-count", .transform, "Counts by key.")
+    static var isStateful: Bool { true }
+    static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
+        [Stream(schema, kind: .upsert(key: ["key"]))]
+    }
+    static func partitioning(_ config: Config, inputs: [Stream]) throws(ConfigError) -> Partitioning {
+        .hash([config.key])
+    }
+    static let schema = Schema([Field("key", .string, nullable: false), Field("count", .int64, nullable: false)])
+    static let stateSchema = Schema([
+        Field("group", .int32, nullable: false), Field("key", .string, nullable: false),
+        Field("count", .int64, nullable: false),
+    ])
+
+    private let config: Config
+    private let context: OperatorContext
+    private var counts: [String: (group: Int32, count: Int64)] = [:]
+    private var changed: Set<String> = []
+    private var pending: [String] = []
+
+    init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
+        self.config = config
+        self.context = context
+    }
+
+    func open(restoring state: StateSnapshot) throws(OperatorError) {
+        for row in state["counts"]?.batches.flatMap(\.rows) ?? [] {
+            guard case .int(let group) = row[0], case .string(let key) = row[1], case .int(let count) = row[2] else {
+                throw OperatorError(.engine, .never, "bad_state", "the state is not that of key-count")
+            }
+            let owner = KeyGroup.subtask(of: Int32(group), parallelism: context.parallelism)
+            precondition(owner == context.subtask, "subtask \(context.subtask) was given a key of \(owner)")
+            precondition(counts[key] == nil, "\(key) was given twice")
+            counts[key] = (Int32(group), count)
+        }
+    }
+
+    func process(_ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer) throws(OperatorError)
+        -> Progress
+    {
+        guard let column = batch[config.key] else { preconditionFailure("no column \(config.key)") }
+        let hashes = RowHash.hashes([column], count: batch.rowCount)
+        for row in 0..<batch.rowCount {
+            guard case .string(let key) = column.value(at: row) else { continue }
+            let group = KeyGroup.of(hash: hashes[row])
+            precondition(
+                KeyGroup.subtask(of: group, parallelism: context.parallelism) == context.subtask,
+                "a row of another subtask")
+            counts[key, default: (group, 0)].count += 1
+            changed.insert(key)
+        }
+        context.counters.add(aggregated: batch.rowCount)
+        return .done
+    }
+
+    func prepareSnapshot(_ checkpoint: CheckpointID, into output: inout OutputBuffer) throws(OperatorError) -> Progress
+    {
+        emitChanges(&output)
+    }
+
+    func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress { emitChanges(&output) }
+
+    func resume(into output: inout OutputBuffer) throws(OperatorError) -> Progress { emitPending(&output) }
+
+    private func emitChanges(_ output: inout OutputBuffer) -> Progress {
+        pending = changed.sorted()
+        changed = []
+        return emitPending(&output)
+    }
+
+    private func emitPending(_ output: inout OutputBuffer) -> Progress {
+        let part = config.step > 0 ? Array(pending.prefix(config.step)) : pending
+        pending.removeFirst(part.count)
+        let rows = part.map { [Value.string($0), .int(counts[$0]?.count ?? 0)] }
+        output.emit(RecordBatch(Self.schema, rows: rows))
+        return pending.isEmpty ? .done : .more
+    }
+
+    func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
+        let rows = counts.sorted { $0.key < $1.key }.map { key, entry in
+            [Value.int(Int64(entry.group)), .string(key), .int(entry.count)]
+        }
+        return [
+            StateTable("counts", distribution: .keyGroup(column: 0), [RecordBatch(Self.stateSchema, rows: rows)])
+        ]
+    }
+}
+
+struct PassConfig: OperatorConfig {
+    /// A value of the first column that goes to the errors port.
+    var refused: String?
+    var hasLatePort = false
+    init() {}
+    init(refused: String? = nil) { self.refused = refused }
+    static let schema = ConfigSchema<Self> {}
+}
+
+/// Passes everything on; rows whose first column is `refused` go to the errors port, a batch of `late` rows to `late`.
+final class Pass: Transform {
+    typealias Config = PassConfig
+    static let info = OperatorInfo("pass", .transform, "Passes rows on.", extraPorts: ["late"])
+    static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] { [inputs[0], inputs[0]] }
+
+    private let config: Config
+    private let context: OperatorContext
+
+    init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
+        self.config = config
+        self.context = context
+    }
+
+    func process(_ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer) throws(OperatorError)
+        -> Progress
+    {
+        guard let refused = config.refused else {
+            output.emit(batch)
+            context.counters.add(passed: batch.rowCount)
+            return .done
+        }
+        let isRefused = Bitmap(count: batch.rowCount) { batch.columns[0].value(at: $0) == .string(refused) }
+        let isLate = Bitmap(count: batch.rowCount) { batch.columns[0].value(at: $0) == .string("late") }
+        let passed = batch.filter(~(isRefused | isLate))
+        output.emit(passed)
+        output.emit(batch.filter(isLate), to: OutputPort(index: 1))
+        var errors = ErrorRows(context)
+        for _ in 0..<isRefused.setCount { errors.append(code: "refused", reason: "it is \(refused)") }
+        output.emit(errors.finish(), to: .errors)
+        context.counters.add(passed: passed.rowCount, late: isLate.setCount, errors: isRefused.setCount)
+        return .done
+    }
+}
+
+let keySchema = Schema([Field("key", .string)])
+
+func keys(_ keys: String...) -> RecordBatch { RecordBatch(keySchema, rows: keys.map { [.string($0)] }) }
