@@ -1,23 +1,14 @@
 import DataflowOperator
+import DataflowText
 
 /// Rows on their way to the dead letters, or to the end of the run.
 enum DeadLetterRows {
     /// Rows of any shape as ``ErrorRows``: the row as JSON text in `raw`. For late rows that no node reads; not a fast path.
     static func convert(_ batch: RecordBatch, port: String, _ context: OperatorContext) -> RecordBatch {
         var rows = ErrorRows(context)
-        let names = batch.schema.fields.map(\.name)
-        for row in 0..<batch.rowCount {
-            var text = "{"
-            for (index, column) in batch.columns.enumerated() {
-                if index > 0 { text += "," }
-                JSONText.append(names[index], to: &text)
-                text += ":"
-                JSONText.append(column.value(at: row), column.type, to: &text)
-            }
-            text += "}"
-            let bytes = Array(text.utf8)
-            bytes.withUnsafeBytes {
-                rows.append(code: OperatorError.Code(rawValue: port), reason: reason(port), raw: $0)
+        JSONRows.column(batch).viewValues?.withUnsafeViews { texts in
+            for row in 0..<batch.rowCount {
+                rows.append(code: OperatorError.Code(rawValue: port), reason: reason(port), raw: texts.bytes(row))
             }
         }
         return rows.finish()
