@@ -1,0 +1,68 @@
+import ArgumentParser
+import DataflowConfig
+import DataflowOperator
+import DataflowPipeline
+import Glibc
+
+struct ListCommand: ParsableCommand, Verb {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Lists the operators of this build, or shows the reference page of one.")
+
+    @Argument(help: ArgumentHelp("The operator whose page to show.", valueName: "operator"))
+    var name: String?
+
+    @Flag(help: "Print the JSON schema of pipeline files, for editors.")
+    var schema = false
+
+    @Option(name: .customLong("write"), help: ArgumentHelp("Write all pages and the JSON schema below a folder.", valueName: "folder", visibility: .hidden))
+    var folder: String?
+
+    func perform(_ registry: OperatorRegistry) async -> Int32 {
+        if let folder { return write(to: folder, registry) }
+        if schema {
+            Console.output(Reference.jsonSchema(of: registry).serialized())
+            return ExitStatus.ok
+        }
+        guard let name else {
+            printAll(registry)
+            return ExitStatus.ok
+        }
+        guard let descriptor = registry[name] else {
+            Console.shared.line("dataflow: there is no operator `\(name)`\(Suggestion.phrase(for: name, among: registry.all.map(\.info.name)))")
+            return ExitStatus.usage
+        }
+        Console.output(Reference.page(of: descriptor))
+        return ExitStatus.ok
+    }
+
+    private func printAll(_ registry: OperatorRegistry) {
+        let width = registry.all.map(\.info.name.count).max() ?? 0
+        for role in OperatorInfo.Role.allCases {
+            let operators = registry.all.filter { $0.info.role == role }
+            guard !operators.isEmpty else { continue }
+            Console.output("\(role.rawValue)s")
+            for descriptor in operators {
+                let info = descriptor.info
+                let margin = String(repeating: " ", count: width - info.name.count + 2)
+                let stability = info.stability == .stable ? "" : " (\(info.stability.rawValue))"
+                Console.output("  \(info.name)\(margin)\(info.summary)\(stability)")
+            }
+        }
+    }
+
+    private func write(to folder: String, _ registry: OperatorRegistry) -> Int32 {
+        var pages = registry.all.map { ("operators/\($0.info.name).md", Reference.page(of: $0)) }
+        pages.append(("operators/README.md", Reference.index(of: registry)))
+        pages.append(("schema/pipeline.json", Reference.jsonSchema(of: registry).serialized() + "\n"))
+        for part in ["operators", "schema"] { mkdir("\(folder)/\(part)", 0o755) }
+        for (path, text) in pages {
+            guard let file = fopen("\(folder)/\(path)", "w") else {
+                Console.shared.line("dataflow: cannot write \(folder)/\(path): \(String(cString: strerror(errno)))")
+                return ExitStatus.noInput
+            }
+            fputs(text, file)
+            fclose(file)
+        }
+        return ExitStatus.ok
+    }
+}
