@@ -1,1 +1,23 @@
-// DataflowBuiltins
+public import DataflowOperator
+import Explode
+import FileSink
+import FileSource
+import GenerateSource
+import HTTPSource
+import JSONParse
+import StdoutSink
+
+/// The plugins of the standard build: one line for each folder in `plugins/`.
+public enum BuiltinPlugins {
+    public static var all: [any Plugin.Type] {
+        [
+            ExplodePlugin.self,
+            FileSinkPlugin.self,
+            FileSourcePlugin.self,
+            GenerateSourcePlugin.self,
+            HTTPSourcePlugin.self,
+            JSONParsePlugin.self,
+            StdoutSinkPlugin.self,
+        ]
+    }
+}

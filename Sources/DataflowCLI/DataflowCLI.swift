@@ -20,7 +20,8 @@ public enum DataflowCLI {
             if let verb = arguments.first, !verb.hasPrefix("-"), !DataflowCommand.verbs.contains(verb) {
                 let suggestion = Suggestion.phrase(for: verb, among: DataflowCommand.verbs)
                 Console.shared.line("dataflow: there is no verb `\(verb)`\(suggestion)")
-                Console.shared.line("The verbs are \(DataflowCommand.verbs.joined(separator: ", ")); `dataflow help` tells more.")
+                Console.shared.line(
+                    "The verbs are \(DataflowCommand.verbs.joined(separator: ", ")); `dataflow help` tells more.")
                 return ExitStatus.usage
             }
             command = try DataflowCommand.parseAsRoot(arguments)
@@ -51,7 +52,9 @@ enum ExitStatus {
 
     /// The code for a configuration that was refused.
     static func of(_ error: ConfigError, otherwise: Int32 = config) -> Int32 {
-        let isMissing = error.diagnostics.contains { $0.mark.isKnown == false && ($0.code == "no-such-file" || $0.code == "unreadable-file") }
+        let isMissing = error.diagnostics.contains {
+            $0.mark.isKnown == false && ($0.code == "no-such-file" || $0.code == "unreadable-file")
+        }
         return isMissing ? noInput : otherwise
     }
 }

@@ -17,7 +17,8 @@ extension Drawing {
         let grouped = Set(groups.flatMap(\.boxes))
         for (index, group) in groups.enumerated() {
             text += "  subgraph cluster_\(index) {\n"
-            text += "    label=\(Self.quoted(group.title)); labeljust=l; fontsize=9; fontcolor=\"#8a94a3\"; style=\"rounded,filled\"; color=\"#d9dee6\"; fillcolor=\"#f6f8fa\"\n"
+            text +=
+                "    label=\(Self.quoted(group.title)); labeljust=l; fontsize=9; fontcolor=\"#8a94a3\"; style=\"rounded,filled\"; color=\"#d9dee6\"; fillcolor=\"#f6f8fa\"\n"
             for box in boxes where group.boxes.contains(box.id) { text += "    \(Self.dot(box))\n" }
             text += "  }\n"
         }
@@ -34,8 +35,10 @@ extension Drawing {
             case .sink where box.isDeadLetter: ("folder", "#fdeaea", "#c25b5b", "filled")
             case .sink: ("cylinder", "#dcf3e4", "#3f9463", "filled")
             }
-        let label = "<<b>\(escaped(box.title))</b><br/><font point-size=\"9\" color=\"#5b6573\">\(escaped(box.subtitle))</font>>"
-        return "\(quoted(box.id)) [shape=\(shape), fillcolor=\"\(fill)\", color=\"\(line)\", style=\"\(style)\", label=\(label)]"
+        let label =
+            "<<b>\(escaped(box.title))</b><br/><font point-size=\"9\" color=\"#5b6573\">\(escaped(box.subtitle))</font>>"
+        return
+            "\(quoted(box.id)) [shape=\(shape), fillcolor=\"\(fill)\", color=\"\(line)\", style=\"\(style)\", label=\(label)]"
     }
 
     private static func dot(_ arrow: Arrow) -> String {
@@ -48,7 +51,8 @@ extension Drawing {
         var attributes: [String] = []
         if !lines.isEmpty {
             let rows = lines.map { "<tr><td align=\"left\">\($0)</td></tr>" }.joined()
-            attributes.append("label=<<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\">\(rows)</table>>")
+            attributes.append(
+                "label=<<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\">\(rows)</table>>")
         }
         if arrow.isErrors { attributes += ["style=dashed", "color=\"#d9a0a0\"", "arrowsize=0.5"] }
         if arrow.isErrors, arrow.port == nil { attributes.append("constraint=false") }
@@ -62,7 +66,8 @@ extension Drawing {
     }
 
     private static func escaped(_ text: String) -> String {
-        text.map { $0 == "&" ? "&amp;" : $0 == "<" ? "&lt;" : $0 == ">" ? "&gt;" : $0 == "\"" ? "&quot;" : String($0) }.joined()
+        text.map { $0 == "&" ? "&amp;" : $0 == "<" ? "&lt;" : $0 == ">" ? "&gt;" : $0 == "\"" ? "&quot;" : String($0) }
+            .joined()
     }
 
     // MARK: Mermaid
@@ -107,7 +112,8 @@ extension Drawing {
     var json: JSONValue {
         let nodes = boxes.map { box -> JSONValue in
             [
-                "id": .string(box.id), "name": .string(box.title), "type": .string(box.subtitle), "role": .string(box.role.rawValue),
+                "id": .string(box.id), "name": .string(box.title), "type": .string(box.subtitle),
+                "role": .string(box.role.rawValue),
                 "parallelism": .int(box.parallelism),
             ]
         }
@@ -124,7 +130,8 @@ extension Drawing {
         }
         return [
             "pipeline": .string(title), "physical": .bool(isPhysical), "nodes": .array(nodes),
-            "groups": .array(groups.map { ["title": .string($0.title), "nodes": .array($0.boxes.map { .string($0) })] }),
+            "groups": .array(
+                groups.map { ["title": .string($0.title), "nodes": .array($0.boxes.map { .string($0) })] }),
             "edges": .array(edges),
         ]
     }

@@ -54,7 +54,8 @@ struct Drawing {
         for (index, node) in graph.nodes.enumerated() {
             boxes.append(
                 Box(
-                    id: node.name, title: node.name, subtitle: node.descriptor.info.name, role: node.descriptor.info.role,
+                    id: node.name, title: node.name, subtitle: node.descriptor.info.name,
+                    role: node.descriptor.info.role,
                     parallelism: tasks[index]?.parallelism ?? 1))
             for (port, origins) in node.inputs.enumerated() {
                 for origin in origins {
@@ -87,7 +88,8 @@ struct Drawing {
                 let role = stage.role == .source ? OperatorInfo.Role.source : stage.role == .sink ? .sink : .transform
                 boxes.append(
                     Box(
-                        id: id(task.id, position), title: stage.name, subtitle: stage.role == .local ? "local stage" : stage.node.descriptor.info.name,
+                        id: id(task.id, position), title: stage.name,
+                        subtitle: stage.role == .local ? "local stage" : stage.node.descriptor.info.name,
                         role: role, isDeadLetter: stage.nodeIndex == nil, parallelism: task.parallelism))
             }
             groups.append(
@@ -117,7 +119,9 @@ struct Drawing {
                         arrows.append(
                             Arrow(
                                 from: from, to: id(exchange.toTask, 0), port: port, kind: kind,
-                                columns: isLocal ? stream.columns : receiver.node.usedColumns(of: stream, port: exchange.inputPort.index),
+                                columns: isLocal
+                                    ? stream.columns
+                                    : receiver.node.usedColumns(of: stream, port: exchange.inputPort.index),
                                 exchange: exchange.distribution.described, isErrors: route.port == .errors))
                     case .deadLetter(let number):
                         let to = id(plan.exchanges[number].toTask, 0)

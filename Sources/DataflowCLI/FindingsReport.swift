@@ -23,11 +23,13 @@ enum FindingsReport {
 
     private static func finding(_ diagnostic: Diagnostic) -> JSONValue {
         var object: [(String, JSONValue)] = [
-            ("severity", .string(diagnostic.severity.rawValue)), ("code", .string(diagnostic.code)), ("message", .string(diagnostic.message)),
+            ("severity", .string(diagnostic.severity.rawValue)), ("code", .string(diagnostic.code)),
+            ("message", .string(diagnostic.message)),
         ]
         if diagnostic.mark.isKnown {
             object += [
-                ("file", .string(diagnostic.mark.file)), ("line", .int(diagnostic.mark.line)), ("column", .int(diagnostic.mark.column)),
+                ("file", .string(diagnostic.mark.file)), ("line", .int(diagnostic.mark.line)),
+                ("column", .int(diagnostic.mark.column)),
                 ("length", .int(max(diagnostic.length, 1))),
             ]
         }
@@ -44,18 +46,22 @@ enum FindingsReport {
         let entries = findings.map { file, finding -> JSONValue in
             let text = finding.hint.map { "\(finding.message). \($0)" } ?? finding.message
             let isFile = finding.mark.isKnown && finding.mark.file != "--set"
-            var location: [(String, JSONValue)] = [("artifactLocation", ["uri": .string(isFile ? finding.mark.file : file)])]
+            var location: [(String, JSONValue)] = [
+                ("artifactLocation", ["uri": .string(isFile ? finding.mark.file : file)])
+            ]
             if isFile {
-                location.append((
-                    "region",
-                    [
-                        "startLine": .int(finding.mark.line), "startColumn": .int(finding.mark.column),
-                        "endColumn": .int(finding.mark.column + max(finding.length, 1)),
-                    ]
-                ))
+                location.append(
+                    (
+                        "region",
+                        [
+                            "startLine": .int(finding.mark.line), "startColumn": .int(finding.mark.column),
+                            "endColumn": .int(finding.mark.column + max(finding.length, 1)),
+                        ]
+                    ))
             }
             return [
-                "ruleId": .string(finding.code), "level": .string(finding.severity.rawValue), "message": ["text": .string(text)],
+                "ruleId": .string(finding.code), "level": .string(finding.severity.rawValue),
+                "message": ["text": .string(text)],
                 "locations": [["physicalLocation": .object(location)]],
             ]
         }

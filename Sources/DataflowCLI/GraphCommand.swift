@@ -6,7 +6,8 @@ import Glibc
 
 struct GraphCommand: ParsableCommand, Verb {
     static let configuration = CommandConfiguration(
-        commandName: "graph", abstract: "Draws a pipeline: what flows between its nodes, and which of them share a task.",
+        commandName: "graph",
+        abstract: "Draws a pipeline: what flows between its nodes, and which of them share a task.",
         discussion: "For a picture: dataflow graph FILE | dot -Tsvg > pipeline.svg")
 
     enum Format: String, CaseIterable, ExpressibleByArgument { case dot, mermaid, json }
@@ -29,7 +30,8 @@ struct GraphCommand: ParsableCommand, Verb {
         do throws(ConfigError) {
             let definition = try pipeline.load(file, registry)
             Console.shared.diagnostics(definition.warnings)
-            let plan = try PhysicalPlan(definition.graph, parallelism: parallelism ?? definition.config.effectiveParallelism)
+            let plan = try PhysicalPlan(
+                definition.graph, parallelism: parallelism ?? definition.config.effectiveParallelism)
             let drawing = physical ? Drawing(plan, graph: definition.graph) : Drawing(definition.graph, plan: plan)
             switch format {
             case .dot: Console.output(drawing.dot)

@@ -14,7 +14,10 @@ struct ListCommand: ParsableCommand, Verb {
     @Flag(help: "Print the JSON schema of pipeline files, for editors.")
     var schema = false
 
-    @Option(name: .customLong("write"), help: ArgumentHelp("Write all pages and the JSON schema below a folder.", valueName: "folder", visibility: .hidden))
+    @Option(
+        name: .customLong("write"),
+        help: ArgumentHelp(
+            "Write all pages and the JSON schema below a folder.", valueName: "folder", visibility: .hidden))
     var folder: String?
 
     func perform(_ registry: OperatorRegistry) async -> Int32 {
@@ -28,7 +31,9 @@ struct ListCommand: ParsableCommand, Verb {
             return ExitStatus.ok
         }
         guard let descriptor = registry[name] else {
-            Console.shared.line("dataflow: there is no operator `\(name)`\(Suggestion.phrase(for: name, among: registry.all.map(\.info.name)))")
+            Console.shared.line(
+                "dataflow: there is no operator `\(name)`\(Suggestion.phrase(for: name, among: registry.all.map(\.info.name)))"
+            )
             return ExitStatus.usage
         }
         Console.output(Reference.page(of: descriptor))

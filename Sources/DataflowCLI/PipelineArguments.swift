@@ -5,10 +5,15 @@ import DataflowPipeline
 
 /// What every verb that reads pipeline files takes.
 struct PipelineArguments: ParsableArguments {
-    @Option(name: .customLong("set"), help: ArgumentHelp("Replace the value at a path of the file, such as checkpoint.interval=200ms.", valueName: "path=value"))
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp(
+            "Replace the value at a path of the file, such as checkpoint.interval=200ms.", valueName: "path=value"))
     var settings: [String] = []
 
-    @Option(name: .customLong("env-file"), help: ArgumentHelp("Read NAME=value lines for ${NAME}; the process's environment wins.", valueName: "file"))
+    @Option(
+        name: .customLong("env-file"),
+        help: ArgumentHelp("Read NAME=value lines for ${NAME}; the process's environment wins.", valueName: "file"))
     var environmentFiles: [String] = []
 
     /// Reads and validates a file.
@@ -26,8 +31,12 @@ struct PipelineArguments: ParsableArguments {
 struct DurationArgument: ExpressibleByArgument {
     var duration: Duration
 
+    init(_ duration: Duration) { self.duration = duration }
+
     init?(argument: String) {
         guard let duration = try? Duration(decoding: .text(argument)), duration > .zero else { return nil }
         self.duration = duration
     }
+
+    var defaultValueDescription: String { duration.unitDescription }
 }

@@ -1,8 +1,8 @@
+import DataflowCheckpoint
 import DataflowConfig
 import DataflowOperator
 import DataflowPipeline
 import DataflowRuntime
-import Glibc
 
 /// How a run goes, on stderr: one live line on a terminal, elsewhere a line every ten seconds.
 struct ProgressDisplay: Sendable {
@@ -64,10 +64,7 @@ struct ProgressDisplay: Sendable {
     /// How far event time is behind the clock, where it flows.
     private static func lag(_ progress: RunProgress) -> String? {
         guard let slowest = progress.nodes.compactMap(\.watermark).filter({ $0 != .max }).min() else { return nil }
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        let micros = Int64(now.tv_sec) * 1_000_000 + Int64(now.tv_nsec) / 1_000
-        let (behind, overflow) = micros.subtractingReportingOverflow(slowest)
+        let (behind, overflow) = SystemClock().wallMicroseconds.subtractingReportingOverflow(slowest)
         return overflow ? nil : rounded(.microseconds(max(behind, 0)))
     }
 
@@ -113,7 +110,8 @@ struct ProgressDisplay: Sendable {
     /// `00:01:23`.
     private static func clock(_ duration: Duration) -> String {
         let seconds = Int(duration.inSeconds)
-        return [seconds / 3600, seconds / 60 % 60, seconds % 60].map { ($0 < 10 ? "0" : "") + "\($0)" }.joined(separator: ":")
+        return [seconds / 3600, seconds / 60 % 60, seconds % 60].map { ($0 < 10 ? "0" : "") + "\($0)" }.joined(
+            separator: ":")
     }
 
     /// `35ms`, `4.2s`, `3m12s`: about two digits.

@@ -22,37 +22,51 @@ struct RunCommand: ParsableCommand, Verb {
     @Option(help: "Subtasks a node, instead of what the file says.")
     var parallelism: Int?
 
-    @Flag(name: .customLong("until-idle"), help: "Stop when the sources have had nothing to read for a while (see --idle-time).")
+    @Flag(
+        name: .customLong("until-idle"),
+        help: "Stop when the sources have had nothing to read for a while (see --idle-time).")
     var untilIdle = false
 
-    @Option(name: .customLong("idle-time"), help: ArgumentHelp("What --until-idle takes for idle.", valueName: "duration"))
-    var idleTime = DurationArgument(duration: .seconds(5))
+    @Option(
+        name: .customLong("idle-time"), help: ArgumentHelp("What --until-idle takes for idle.", valueName: "duration"))
+    var idleTime = DurationArgument(.seconds(5))
 
-    @Option(name: .customLong("for"), help: ArgumentHelp("Stop at a checkpoint after this time, such as 30s.", valueName: "duration"))
+    @Option(
+        name: .customLong("for"),
+        help: ArgumentHelp("Stop at a checkpoint after this time, such as 30s.", valueName: "duration"))
     var duration: DurationArgument?
 
     @Option(help: ArgumentHelp("Stop at a checkpoint when the sources have emitted this many rows.", valueName: "rows"))
     var limit: Int?
 
-    @Option(help: ArgumentHelp("What to start from: latest, none, or the number of a checkpoint.", valueName: "checkpoint"))
+    @Option(
+        help: ArgumentHelp("What to start from: latest, none, or the number of a checkpoint.", valueName: "checkpoint"))
     var restore = RestoreArgument(restore: .latest)
 
-    @Flag(name: .customLong("accept-duplicates"), help: "With an older checkpoint: sinks that are ahead of it may write rows a second time.")
+    @Flag(
+        name: .customLong("accept-duplicates"),
+        help: "With an older checkpoint: sinks that are ahead of it may write rows a second time.")
     var acceptDuplicates = false
 
-    @Option(name: .customLong("forget-state"), help: ArgumentHelp("Give up the state that a node has in the checkpoint.", valueName: "node"))
+    @Option(
+        name: .customLong("forget-state"),
+        help: ArgumentHelp("Give up the state that a node has in the checkpoint.", valueName: "node"))
     var forgottenNodes: [String] = []
 
     @Flag(help: "At a stop, close all windows and write them, instead of keeping them in the checkpoint.")
     var drain = false
 
-    @Option(name: .customLong("log-level"), help: ArgumentHelp("trace, debug, info, warning or error.", valueName: "level"))
+    @Option(
+        name: .customLong("log-level"), help: ArgumentHelp("trace, debug, info, warning or error.", valueName: "level"))
     var logLevel = LogLevelArgument(level: .info)
 
     func validate() throws {
-        if let parallelism, !(1...128).contains(parallelism) { throw ValidationError("--parallelism must be from 1 to 128.") }
+        if let parallelism, !(1...128).contains(parallelism) {
+            throw ValidationError("--parallelism must be from 1 to 128.")
+        }
         if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
-        if acceptDuplicates, case .checkpoint = restore.restore {} else if acceptDuplicates {
+        if acceptDuplicates, case .checkpoint = restore.restore {
+        } else if acceptDuplicates {
             throw ValidationError("--accept-duplicates goes with --restore and the number of a checkpoint.")
         }
         if [untilIdle, duration != nil, limit != nil].count(where: { $0 }) > 1 {
@@ -67,7 +81,8 @@ struct RunCommand: ParsableCommand, Verb {
         let plan: PhysicalPlan
         do throws(ConfigError) {
             definition = try pipeline.load(file, registry)
-            plan = try PhysicalPlan(definition.graph, parallelism: parallelism ?? definition.config.effectiveParallelism)
+            plan = try PhysicalPlan(
+                definition.graph, parallelism: parallelism ?? definition.config.effectiveParallelism)
             try checkForgottenNodes(definition.graph)
         } catch {
             Console.shared.diagnostics(error.diagnostics)

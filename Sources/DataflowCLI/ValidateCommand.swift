@@ -6,7 +6,9 @@ import DataflowPipeline
 struct ValidateCommand: ParsableCommand, Verb {
     static let configuration = CommandConfiguration(
         commandName: "validate", abstract: "Checks pipeline files; accepts exactly what `run` accepts.",
-        discussion: "Findings go to stdout. Connects to nothing and writes nothing. Exit code 0 without errors, 1 with errors, 66 if a file cannot be read.")
+        discussion:
+            "Findings go to stdout. Connects to nothing and writes nothing. Exit code 0 without errors, 1 with errors, 66 if a file cannot be read."
+    )
 
     enum Format: String, CaseIterable, ExpressibleByArgument { case human, short, json, sarif }
 
@@ -53,7 +55,8 @@ struct ValidateCommand: ParsableCommand, Verb {
             for finding in result.findings { Console.output(finding.rendered(colours ? .coloured : .human)) }
             if let definition = result.definition {
                 let sinks = definition.graph.nodes.count { $0.descriptor.info.role == .sink }
-                Console.output("\(result.file): ok, \(definition.graph.nodes.count) nodes, \(sinks) sink\(sinks == 1 ? "" : "s")")
+                Console.output(
+                    "\(result.file): ok, \(definition.graph.nodes.count) nodes, \(sinks) sink\(sinks == 1 ? "" : "s")")
                 for path in definition.graph.paths() {
                     Console.output("  \(path.nodes.joined(separator: " → ")): \(path.guarantee)")
                 }
@@ -91,7 +94,11 @@ extension PipelineGraph {
         return found.map { path in
             var joined: [String] = []
             for name in path.nodes {
-                if name.hasPrefix("."), let last = joined.popLast() { joined.append(last + name) } else { joined.append(name) }
+                if name.hasPrefix("."), let last = joined.popLast() {
+                    joined.append(last + name)
+                } else {
+                    joined.append(name)
+                }
             }
             return Path(nodes: joined, guarantee: path.guarantee)
         }

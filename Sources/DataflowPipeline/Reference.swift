@@ -17,7 +17,9 @@ public enum Reference {
         if case .sink(let commits, _) = descriptor.factory {
             facts.append(commits ? "delivers exactly once (two-phase commit)" : "delivers at least once")
         }
-        if case .transform(let factory) = descriptor.factory { facts.append(factory.isStateful ? "keeps state" : "keeps no state") }
+        if case .transform(let factory) = descriptor.factory {
+            facts.append(factory.isStateful ? "keeps state" : "keeps no state")
+        }
         text += facts.joined(separator: "; ") + ".\n\n"
         if !info.inputs.isEmpty {
             text += "Inputs, named in `from: { \(info.inputs.map { "\($0): …" }.joined(separator: ", ")) }`.\n\n"
@@ -25,10 +27,13 @@ public enum Reference {
         let ports = (["errors"] + info.extraPorts).map { "`<node>.\($0)`" }
         text += "Ports besides the main output: \(ports.joined(separator: ", ")).\n\n"
         text += "## Settings\n\n\(descriptor.markdown())\n"
-        text += "Every node also has the keys `type`, `from`, `on_error`, `parallelism` and, for sinks, `delivery`: see [the pipeline format](../pipeline-format.md).\n\n"
+        text +=
+            "Every node also has the keys `type`, `from`, `on_error`, `parallelism` and, for sinks, `delivery`: see [the pipeline format](../pipeline-format.md).\n\n"
         text += "## Template\n\n```yaml\nnodes:\n  \(exampleName(info)):\n    type: \(info.name)\n"
         if info.role != .source {
-            text += info.inputs.isEmpty ? "    from: …\n" : "    from: { \(info.inputs.map { "\($0): …" }.joined(separator: ", ")) }\n"
+            text +=
+                info.inputs.isEmpty
+                ? "    from: …\n" : "    from: { \(info.inputs.map { "\($0): …" }.joined(separator: ", ")) }\n"
         }
         let template = descriptor.template().split(separator: "\n").map { "    \($0)\n" }.joined()
         return text + template + "```\n"
@@ -61,10 +66,16 @@ public enum Reference {
     public static func jsonSchema(of registry: OperatorRegistry) -> JSONValue {
         let types = JSONValue.array(registry.all.map { .string($0.info.name) })
         let from: JSONValue = [
-            "description": "The node whose rows it takes: a name, `name.port`, a list of names (a union), or names by input.",
+            "description":
+                "The node whose rows it takes: a name, `name.port`, a list of names (a union), or names by input.",
             "anyOf": [
                 ["type": "string"], ["type": "array", "items": ["type": "string"], "minItems": 1],
-                ["type": "object", "additionalProperties": ["anyOf": [["type": "string"], ["type": "array", "items": ["type": "string"]]]]],
+                [
+                    "type": "object",
+                    "additionalProperties": [
+                        "anyOf": [["type": "string"], ["type": "array", "items": ["type": "string"]]]
+                    ],
+                ],
             ],
         ]
         let shared = NodeKeys.schema.jsonSchema.json["properties"] ?? .object([])
@@ -73,7 +84,8 @@ public enum Reference {
             if case .object(let entries) = shared {
                 for (key, value) in entries where properties[key] == nil { properties = properties.setting(key, value) }
             }
-            properties = properties.setting("type", ["const": .string(descriptor.info.name), "description": .string(descriptor.info.summary)])
+            properties = properties.setting(
+                "type", ["const": .string(descriptor.info.name), "description": .string(descriptor.info.summary)])
             if descriptor.info.role != .source { properties = properties.setting("from", from) }
             var required: [JSONValue] = descriptor.info.role == .source ? [] : ["from"]
             // A required key may come from `defaults`, so the schema can only ask for `from`.
@@ -90,7 +102,12 @@ public enum Reference {
             [
                 "type": "object", "description": "Settings by operator type; a node's own keys win.",
                 "properties": .object(
-                    registry.all.map { ($0.info.name, ["type": "object", "properties": $0.jsonSchema().json["properties"] ?? .object([])]) }),
+                    registry.all.map {
+                        (
+                            $0.info.name,
+                            ["type": "object", "properties": $0.jsonSchema().json["properties"] ?? .object([])]
+                        )
+                    }),
                 "additionalProperties": false,
             ])
         properties = properties.setting(
@@ -99,7 +116,8 @@ public enum Reference {
                 "type": "object", "description": "The nodes by name.", "minProperties": 1,
                 "propertyNames": ["pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$"],
                 "additionalProperties": [
-                    "type": "object", "properties": ["type": ["enum": types, "description": "The operator."]], "required": ["type"],
+                    "type": "object", "properties": ["type": ["enum": types, "description": "The operator."]],
+                    "required": ["type"],
                     "allOf": .array(cases),
                 ],
             ])

@@ -1,1 +1,4 @@
-print("dataflow")
+import DataflowBuiltins
+import DataflowCLI
+
+await DataflowCLI.main(BuiltinPlugins.all)
