@@ -6,7 +6,7 @@ public struct Emitted: Sendable {
 
     public init() {}
 
-    mutating func append(_ new: [OutputBuffer.Element]) { elements += new }
+    package mutating func append(_ new: [OutputBuffer.Element]) { elements += new }
 
     /// The batches of a port, in order.
     public func batches(_ port: OutputPort = .main) -> [RecordBatch] {

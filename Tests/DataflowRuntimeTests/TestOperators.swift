@@ -1,6 +1,7 @@
 import DataflowColumnar
 import DataflowConfig
 import DataflowOperator
+import Glibc
 
 struct KeyCountConfig: OperatorConfig {
     var key = "key"
@@ -155,3 +156,8 @@ final class Pass: Transform {
 let keySchema = Schema([Field("key", .string)])
 
 func keys(_ keys: String...) -> RecordBatch { RecordBatch(keySchema, rows: keys.map { [.string($0)] }) }
+
+/// Set to print figures: `DATAFLOW_MEASURE=1 swift test -c release`.
+let isMeasuring = getenv("DATAFLOW_MEASURE") != nil
+/// Long runs: `DATAFLOW_SOAK=1`.
+let isSoaking = getenv("DATAFLOW_SOAK") != nil
