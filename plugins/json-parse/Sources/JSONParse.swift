@@ -37,6 +37,8 @@ public final class JSONParse: Transform {
     private var watermarks: SplitWatermarks?
     private var pending: Pending?
     private var nullColumns: [Column?]
+    /// What one call has refused so far.
+    private var errors: ErrorRows?
 
     public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
         var found = DiagnosticCollector()
@@ -201,24 +203,29 @@ public final class JSONParse: Transform {
                 next = after
                 context.counters.add(
                     passed: parser.passedTexts, errors: after - first - parser.passedTexts)
-                if !parser.rejected.isEmpty { emitErrors(batch, &output) }
+                if !parser.rejected.isEmpty { gatherErrors(batch) }
                 if parser.rowCount >= RecordBatch.defaultRowCount { emitRows(batch, &output) }
             }
         }
         emitRows(batch, &output)
+        emitErrors(&output)
         guard next < batch.rowCount else { return .done }
         pending = Pending(batch: batch, next: next)
         return .more
     }
 
-    private func emitErrors(_ batch: RecordBatch, _ output: inout OutputBuffer) {
-        var errors = ErrorRows(context)
+    private func gatherErrors(_ batch: RecordBatch) {
+        if errors == nil { errors = ErrorRows(context) }
         for rejected in parser.rejected {
-            errors.append(
+            errors?.append(
                 code: OperatorError.Code(rawValue: rejected.code), reason: rejected.reason,
                 position: position.text(batch, row: rejected.text), raw: rejected.raw)
         }
-        output.emit(errors.finish(), to: .errors)
+    }
+
+    private func emitErrors(_ output: inout OutputBuffer) {
+        if let rows = errors?.finish() { output.emit(rows, to: .errors) }
+        errors = nil
     }
 
     private func emitRows(_ batch: RecordBatch, _ output: inout OutputBuffer) {
