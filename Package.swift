@@ -100,7 +100,7 @@ let package = Package(
             name: "openfood-api", dependencies: flyingFox + [arguments, "CZlib"], swiftSettings: settings),
         // Benchmarks: each checks its answer. Built in release mode only: swift run -c release bench-json-parse …
         .executableTarget(
-            name: "bench-json-parse", dependencies: ["JSONParse", "DataflowOperator", log] + contract,
+            name: "bench-json-parse", dependencies: ["JSONParse", "DataflowText", "DataflowOperator", log] + contract,
             path: "Benchmarks/json-parse", swiftSettings: settings),
         .executableTarget(
             name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
