@@ -39,7 +39,12 @@ public final class MemoryScript: Sendable {
     }
 
     /// Lets every split that stands at a pause go on; the next pause stops it again.
-    public func resume() { state.withLock { $0.resumes += 1 } }
+    public func resume() {
+        state.withLock { state in
+            state.resumes += 1
+            state.pausedSplits = []
+        }
+    }
 
     /// How often the batches of a split were read, over all restarts: more than their number where steps were repeated.
     public func readCount(split: Int) -> Int { state.withLock { $0.reads[split] ?? 0 } }
@@ -54,6 +59,9 @@ public final class MemoryScript: Sendable {
             if isThere { continuation.resume() }
         }
     }
+
+    /// Whether a split stands at a pause now.
+    public var isPaused: Bool { state.withLock { !$0.pausedSplits.isEmpty } }
 
     fileprivate var resumes: Int { state.withLock(\.resumes) }
 
