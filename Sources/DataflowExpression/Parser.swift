@@ -411,6 +411,7 @@ struct Parser {
 
     /// A call whose name has been taken and whose opening bracket is next.
     private mutating func call(_ name: String, from start: Int) throws(ExpressionErrors) -> Expression {
+        let name = Function.synonyms[name] ?? name
         advance()
         switch name {
         case "struct": return try structure(from: start)
@@ -445,7 +446,7 @@ struct Parser {
         if isWord("distinct"), AggregateCall.names.contains(name) { throw aggregateError(name, at: tokens[start]) }
         if take(symbol: ")") { return try make(.call(name, []), from: start) }
         var arguments = [try argument()]
-        if name == "substring" || name == "substr", isWord("from") || isWord("for") {
+        if name == "substr", isWord("from") || isWord("for") {
             // substring(x from 2 for 3)
             arguments.append(
                 take(word: "from") ? try expression() : try make(.literal(.integer(1)), from: position))

@@ -1,0 +1,5 @@
+import DataflowColumnar
+
+extension Function {
+    static let dataFunctions: [Function] = []
+}

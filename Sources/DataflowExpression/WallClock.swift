@@ -1,0 +1,8 @@
+import Glibc
+
+/// Microseconds since 1970-01-01T00:00:00Z by the machine's clock.
+public func wallMicroseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
+}
