@@ -8,7 +8,7 @@ extension Drawing {
     var dot: String {
         var text = """
             digraph \(Self.quoted(title)) {
-              graph [rankdir=LR, fontname="Helvetica", fontsize=12, fontcolor="#5b6573", bgcolor="white", pad=0.3, nodesep=0.35, ranksep=0.7,
+              graph [rankdir=LR, compound=true, fontname="Helvetica", fontsize=12, fontcolor="#5b6573", bgcolor="white", pad=0.3, nodesep=0.35, ranksep=0.7,
                      label=\(Self.quoted(title)), labelloc=t, labeljust=l]
               node  [fontname="Helvetica", fontsize=11, fontcolor="#1f2733", style="filled", penwidth=1.2, margin="0.18,0.09"]
               edge  [fontname="Helvetica", fontsize=9, fontcolor="#5b6573", color="#8a94a3", arrowsize=0.7]
@@ -23,7 +23,11 @@ extension Drawing {
             text += "  }\n"
         }
         for box in boxes where !grouped.contains(box.id) { text += "  \(Self.dot(box))\n" }
-        for arrow in arrows { text += "  \(Self.dot(arrow))\n" }
+        for arrow in arrows {
+            let isOfGroup = arrow.isErrors && arrow.port == nil
+            let group = isOfGroup ? groups.firstIndex { $0.boxes.contains(arrow.from) } : nil
+            text += "  \(Self.dot(arrow, tail: group.map { "cluster_\($0)" }))\n"
+        }
         return text + "}\n"
     }
 
@@ -41,7 +45,7 @@ extension Drawing {
             "\(quoted(box.id)) [shape=\(shape), fillcolor=\"\(fill)\", color=\"\(line)\", style=\"\(style)\", label=\(label)]"
     }
 
-    private static func dot(_ arrow: Arrow) -> String {
+    private static func dot(_ arrow: Arrow, tail: String?) -> String {
         var lines: [String] = []
         if let port = arrow.port { lines.append("<font color=\"#c25b5b\">.\(escaped(port))</font>") }
         if let input = arrow.input { lines.append("→ \(escaped(input))") }
@@ -55,7 +59,7 @@ extension Drawing {
                 "label=<<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\">\(rows)</table>>")
         }
         if arrow.isErrors { attributes += ["style=dashed", "color=\"#d9a0a0\"", "arrowsize=0.5"] }
-        if arrow.isErrors, arrow.port == nil { attributes.append("constraint=false") }
+        if let tail { attributes += ["ltail=\(tail)", "weight=0"] }
         if arrow.kind != nil { attributes += ["penwidth=1.6", "color=\"#6b5bb0\""] }
         let list = attributes.isEmpty ? "" : " [\(attributes.joined(separator: ", "))]"
         return "\(quoted(arrow.from)) -> \(quoted(arrow.to))\(list)"

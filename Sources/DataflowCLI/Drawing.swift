@@ -97,7 +97,7 @@ struct Drawing {
                     title: "task \(task.id)" + (task.parallelism > 1 ? " ×\(task.parallelism)" : ""),
                     boxes: task.stages.indices.map { id(task.id, $0) }))
         }
-        var deadLetters = Set<String>()
+        var deadLetters = Set<Int>()
         for task in plan.tasks {
             for (position, stage) in task.stages.enumerated() {
                 for route in stage.routes {
@@ -124,9 +124,13 @@ struct Drawing {
                                     : receiver.node.usedColumns(of: stream, port: exchange.inputPort.index),
                                 exchange: exchange.distribution.described, isErrors: route.port == .errors))
                     case .deadLetter(let number):
-                        let to = id(plan.exchanges[number].toTask, 0)
-                        guard deadLetters.insert("\(from) \(to)").inserted else { continue }
-                        arrows.append(Arrow(from: from, to: to, kind: nil, columns: [], isErrors: true))
+                        // One arrow a task stands for all of its ports.
+                        guard deadLetters.insert(task.id).inserted else { continue }
+                        arrows.append(
+                            Arrow(
+                                from: id(task.id, task.stages.count - 1), to: id(plan.exchanges[number].toTask, 0),
+                                kind: nil,
+                                columns: [], isErrors: true))
                     }
                 }
             }

@@ -56,9 +56,11 @@ struct ListCommand: ParsableCommand, Verb {
     }
 
     private func write(to folder: String, _ registry: OperatorRegistry) -> Int32 {
-        var pages = registry.all.map { ("operators/\($0.info.name).md", Reference.page(of: $0)) }
-        pages.append(("operators/README.md", Reference.index(of: registry)))
-        pages.append(("schema/pipeline.json", Reference.jsonSchema(of: registry).serialized() + "\n"))
+        guard let page = try? PipelineFile.text(of: "\(folder)/pipeline-format.md") else {
+            Console.shared.line("dataflow: \(folder)/pipeline-format.md cannot be read")
+            return ExitStatus.noInput
+        }
+        let pages = Reference.files(of: registry, page: page)
         for part in ["operators", "schema"] { mkdir("\(folder)/\(part)", 0o755) }
         for (path, text) in pages {
             guard let file = fopen("\(folder)/\(path)", "w") else {

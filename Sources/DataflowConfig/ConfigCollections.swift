@@ -191,5 +191,5 @@ extension Diagnostic {
 /// "strings" of "string"; phrases of several words stay as they are, in brackets.
 private func pluralised(_ name: String) -> String {
     if name.contains(where: { $0 == " " || $0 == "`" }) { return "(\(name))" }
-    return name + "s"
+    return name + (name.hasSuffix("s") ? "es" : "s")
 }

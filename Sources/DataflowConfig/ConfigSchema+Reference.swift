@@ -69,18 +69,19 @@ extension ConfigSchema {
         return text
     }
 
-    /// A commented section to start from: required keys to fill in, all others with their default in comments.
+    /// A commented section to start from: required keys to fill in, the others with their default in comments;
+    /// advanced ones are left out.
     public func template(indent: Int = 0) -> String {
         let defaults = Root()
         let margin = String(repeating: " ", count: indent)
         var text = ""
-        for field in fields where field.traits.deprecation == nil {
+        for field in fields where field.traits.deprecation == nil && !field.traits.isAdvanced {
             text += "\(margin)# \(field.summary)\n"
             let example = field.examples().first?.flowText
             if field.traits.isRequired {
-                text += "\(margin)\(field.name): \(example ?? "")\(example == nil ? "# \(field.typeName())" : "")\n"
+                text += "\(margin)\(field.name): \(example ?? "# \(field.typeName())")\n"
             } else {
-                text += "\(margin)# \(field.name): \(defaultText(of: field, defaults) ?? example ?? "")\n"
+                text += "\(margin)# \(field.name): \(defaultText(of: field, defaults) ?? example ?? "…")\n"
             }
         }
         return text

@@ -18,6 +18,15 @@ public struct PipelineFile: Sendable {
         try self.init(bytes: bytes, path: path)
     }
 
+    /// The text of a small file.
+    package static func text(of path: String) throws(ConfigError) -> String {
+        do throws(FileReadError) {
+            return String(decoding: try readFile(path, maxBytes: YAMLDocument.maxBytes), as: UTF8.self)
+        } catch {
+            throw ConfigError("unreadable-file", "cannot read `\(path)`: \(error.reason)")
+        }
+    }
+
     /// Parses a text; the path is what diagnostics show.
     public init(text: String, path: String) throws(ConfigError) {
         try self.init(bytes: Array(text.utf8), path: path)

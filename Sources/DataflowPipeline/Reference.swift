@@ -6,7 +6,7 @@ public enum Reference {
     /// The page of one operator, as Markdown.
     public static func page(of descriptor: OperatorDescriptor) -> String {
         let info = descriptor.info
-        var text = "# \(info.name)\n\n\(info.summary)\n\n"
+        var text = "# \(info.name)\n\n\(info.summary)\(info.summary.hasSuffix(".") ? "" : ".")\n\n"
         var facts = ["A \(info.role.rawValue)"]
         if info.stability != .stable { facts.append("\(info.stability.rawValue)") }
         switch info.maxParallelism {
@@ -57,10 +57,35 @@ public enum Reference {
         return text
     }
 
-    /// The tables of the keys outside of the nodes' own settings, as Markdown: the pipeline's, then those of every node.
-    public static var pipelineKeys: String { PipelineConfig.schema.markdown }
-    /// The table of the keys that every node has, as Markdown.
-    public static var nodeKeys: String { NodeKeys.schema.markdown }
+    /// The page of the pipeline format with the tables between its markers replaced by those of the declarations.
+    public static func filled(_ page: String) -> String {
+        var lines: [Substring] = []
+        var isReplaced = false
+        for line in page.split(separator: "\n", omittingEmptySubsequences: false) {
+            let table: String? =
+                switch line {
+                case "<!-- pipeline keys -->": PipelineConfig.schema.markdown
+                case "<!-- node keys -->": NodeKeys.schema.markdown
+                default: nil
+                }
+            if line == "<!-- end -->" { isReplaced = false }
+            if !isReplaced { lines.append(line) }
+            if let table {
+                lines += table.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+                isReplaced = true
+            }
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    /// Every generated file below `docs/`, by its path there; `page` is the text of `pipeline-format.md` as it is.
+    public static func files(of registry: OperatorRegistry, page: String) -> [(path: String, text: String)] {
+        registry.all.map { ("operators/\($0.info.name).md", Reference.page(of: $0)) } + [
+            ("operators/README.md", index(of: registry)),
+            ("schema/pipeline.json", jsonSchema(of: registry).serialized() + "\n"),
+            ("pipeline-format.md", filled(page)),
+        ]
+    }
 
     /// The JSON schema of a pipeline file for this build's operators.
     public static func jsonSchema(of registry: OperatorRegistry) -> JSONValue {

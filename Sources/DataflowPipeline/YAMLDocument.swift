@@ -100,6 +100,17 @@ struct YAMLDocument: ~Copyable {
             place = Mark(source: source, line: line, column: column)
             return Diagnostic(.error, "yaml-syntax", "\(problem): YAML is UTF-8 text", at: place)
         }
+        /// Where the line above is a text without `:` that this line's key seems to go on with.
+        func keyWithoutColon(above place: Mark) -> Mark? {
+            guard let line = source.line(place.line)?.unicodeScalars,
+                let above = source.line(place.line - 1)?.unicodeScalars,
+                line.firstIndex(of: ":").map({ line.distance(from: line.startIndex, to: $0) }) == place.column - 1,
+                !above.contains(":"), let start = above.firstIndex(where: { $0 != " " }), above[start] != "#",
+                above[start] != "-"
+            else { return nil }
+            return Mark(
+                source: source, line: place.line - 1, column: above.distance(from: above.startIndex, to: start) + 1)
+        }
         let found = source.line(place.line)?.unicodeScalars.dropFirst(place.column - 1).first
         let message: String
         var hint: String?
@@ -107,9 +118,14 @@ struct YAMLDocument: ~Copyable {
         case "found character that cannot start any token" where found == "\t":
             message = "a tab cannot stand here: YAML is indented with spaces"
         case "found character that cannot start any token":
-            let shown = found.map { "`\($0)`" } ?? "this character"
+            let shown = found.map { $0 == "`" ? "a backtick" : "`\($0)`" } ?? "this character"
             message = "a value cannot begin with \(shown): put it in quotes"
         case "mapping values are not allowed in this context":
+            if let key = keyWithoutColon(above: place) {
+                message = "expected `:` after this key"
+                place = key
+                break
+            }
             message = "a `:` cannot stand here"
             hint = "a value with `: ` in it must be quoted; otherwise check the indentation"
         case "could not find expected ':'":
@@ -119,6 +135,9 @@ struct YAMLDocument: ~Copyable {
             message = "expected a key here: check the indentation and the quotes above"
         case "did not find expected '-' indicator":
             message = "expected `-` here: the elements of a list stand in one column"
+        case "found unknown escape character":
+            message = "there is no such escape in double quotes"
+            hint = "write `\\\\` for a backslash, or use single quotes, where it is itself"
         case "found unexpected end of stream":
             message = "this quoted text has no end"
             place = mark(parser.context_mark)

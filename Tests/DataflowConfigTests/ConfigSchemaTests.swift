@@ -199,7 +199,7 @@ func entry(_ key: String, _ value: ConfigNode, line: Int) -> ConfigNode.Entry {
     @Test func `the template starts with the required keys`() {
         #expect(
             Example.schema.template().hasPrefix(
-                "# What to read.\nurl: \"https://example.org\"\n# Longest wait.\n# linger: 10ms\n"))
+                "# What to read.\nurl: \"https://example.org\"\n# How to get the next page.\n# paginate: …\n"))
     }
 
     @Test func `the JSON schema refuses unknown keys and keeps defaults`() {
