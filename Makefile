@@ -9,7 +9,7 @@ CHECKS = --explicit-target-dependency-import-check error
 export SWIFT SCRATCH CHECKS
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test soak bench format lint clean
+.PHONY: help bootstrap build demo test soak bench docs format lint clean
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=value…]'
@@ -39,6 +39,9 @@ soak: ## the long forms of the tests, and the runtime under the thread sanitizer
 
 bench: ## throughput and memory of the flagship over local pages
 	@scripts/bench.sh
+
+docs: ## write the generated pages below docs/ anew
+	$(SWIFT) run --scratch-path $(SCRATCH) dataflow list --write docs
 
 format: ## rewrite the sources in the house format
 	$(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests plugins
