@@ -4,6 +4,7 @@ import DataflowOperator
 import DataflowPipeline
 import DataflowRuntime
 import DataflowTesting
+import Synchronization
 import Testing
 
 /// A run that dies at any step of a checkpoint and is started again must leave what an uninterrupted run leaves.
