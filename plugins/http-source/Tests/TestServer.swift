@@ -89,6 +89,9 @@ final class TestServer: Sendable {
             state.withLock { _ = $0.connections.remove(connection) }
             Glibc.close(connection)
         }
+        // Head and body are sent apart: without this the second waits for the client's delayed acknowledgement.
+        var on: Int32 = 1
+        setsockopt(connection, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         while let head = readHead(connection) {
             guard let request = parse(head) else { return }
             let number = state.withLock { state -> Int in
