@@ -86,7 +86,7 @@ let package = Package(
         room("DataflowText", ["DataflowColumnar"]),
         room("DataflowExpression", ["DataflowColumnar", "CRE2"]),
         room("DataflowConfig"),
-        room("DataflowOperator", contract + [log]),
+        room("DataflowOperator", contract + ["DataflowText", log]),
         room("DataflowPipeline", contract + ["DataflowOperator", "CYAML"]),
         room("DataflowCheckpoint", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room("DataflowRuntime", contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowText", log]),

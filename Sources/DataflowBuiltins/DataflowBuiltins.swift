@@ -5,6 +5,7 @@ import FileSource
 import GenerateSource
 import HTTPSource
 import JSONParse
+import Select
 import StdoutSink
 
 /// The plugins of the standard build: one line for each folder in `plugins/`.
@@ -17,6 +18,7 @@ public enum BuiltinPlugins {
             GenerateSourcePlugin.self,
             HTTPSourcePlugin.self,
             JSONParsePlugin.self,
+            SelectPlugin.self,
             StdoutSinkPlugin.self,
         ]
     }

@@ -1,4 +1,6 @@
 public import DataflowColumnar
+public import DataflowExpression
+import DataflowText
 
 /// The shape of every `node.errors` port: what could not be processed, where it stood and why.
 public struct ErrorRows: ~Copyable {
@@ -50,5 +52,22 @@ public struct ErrorRows: ~Copyable {
                 nodes.finish(), codes.finish(), reasons.finish(), positions.finish(),
                 Column(.timestamp, .int64(Values(repeating: at, count: rows))), raws.finish(.bytes),
             ])
+    }
+}
+
+extension ErrorRows {
+    /// Adds the rows of `batch` for which an expression has no value, each as a JSON object with the reason.
+    public mutating func append(_ errors: RowErrors, of batch: RecordBatch) {
+        guard !errors.isEmpty else { return }
+        let failed = errors.rows
+        let rows = batch.take(Values(failed.map { Int32(truncatingIfNeeded: $0.row) }))
+        guard let texts = JSONRows.column(rows).viewValues else { return }
+        texts.withUnsafeViews { texts in
+            for (index, entry) in failed.enumerated() {
+                append(
+                    code: OperatorError.Code(rawValue: entry.error.code.rawValue), reason: entry.error.message,
+                    raw: texts.bytes(index))
+            }
+        }
     }
 }
