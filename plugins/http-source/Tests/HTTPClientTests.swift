@@ -1,5 +1,6 @@
 import DataflowColumnar
 import Foundation
+import Glibc
 import Testing
 
 @testable import HTTPSource
@@ -168,7 +169,11 @@ extension Result where Success == HTTPResponse, Failure == HTTPFailure {
         let server = try openssl([
             "s_server", "-accept", "\(port)", "-cert", certificate, "-key", key, "-www", "-quiet",
         ])
-        defer { server.terminate() }
+        // Not `terminate()`: the child inherits a mask that blocks SIGTERM.
+        defer {
+            kill(server.processIdentifier, SIGKILL)
+            server.waitUntilExit()
+        }
         let url = "https://localhost:\(port)/"
         let trusting = try HTTPClient(.init(certificateAuthorities: certificate))
         var answer = try trusting.get(url)
