@@ -116,6 +116,8 @@ let package = Package(
         tests("DataflowOperatorTests", ["DataflowOperator"] + contract),
         tests(
             "DataflowPipelineTests", ["DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract, exclude: ["BadPipelines"]),
+        tests(
+            "DataflowCLITests", ["DataflowCLI", "DataflowOperator", "DataflowBuiltins", "DataflowTesting"] + contract, exclude: ["Golden"]),
         tests("DataflowCheckpointTests", ["DataflowCheckpoint", "DataflowOperator", "DataflowColumnar"]),
         tests(
             "DataflowRuntimeTests",

@@ -3,26 +3,52 @@ import Glibc
 import Synchronization
 
 /// The terminal: text on stderr with at most one live line below it, and the product on stdout.
-final class Console: Sendable {
-    static let shared = Console()
+package final class Console: Sendable {
+    /// What one of the two streams is.
+    package struct Stream: Sendable {
+        var isTerminal: Bool
+        var write: @Sendable (String) -> Void
 
-    /// Whether stderr is a terminal.
-    let isTerminal = isatty(2) == 1
-    /// Whether stderr takes colours: a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
-    let hasColours: Bool
-    /// Whether stdout is a terminal.
-    static let outputIsTerminal = isatty(1) == 1
+        /// A stream that goes to `write`, for tests.
+        package init(isTerminal: Bool = false, write: @escaping @Sendable (String) -> Void) {
+            self.isTerminal = isTerminal
+            self.write = write
+        }
+
+        init(descriptor: Int32) {
+            isTerminal = isatty(descriptor) == 1
+            write = { text in Console.write(descriptor, text) }
+        }
+    }
+
+    private let product: Stream
+    private let messages: Stream
+    private let allowsColours: Bool
     private let live = Mutex("")
 
-    private init() {
-        let term = getenv("TERM").map { String(cString: $0) }
-        hasColours = isTerminal && getenv("NO_COLOR") == nil && term != "dumb"
+    package init(product: Stream, messages: Stream, allowsColours: Bool = false) {
+        self.product = product
+        self.messages = messages
+        self.allowsColours = allowsColours
     }
+
+    /// That of the process. Colours are for terminals, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    convenience init() {
+        let term = getenv("TERM").map { String(cString: $0) }
+        self.init(
+            product: Stream(descriptor: 1), messages: Stream(descriptor: 2),
+            allowsColours: getenv("NO_COLOR") == nil && term != "dumb")
+    }
+
+    /// Whether there can be a live line.
+    var isTerminal: Bool { messages.isTerminal }
+    /// Whether the product may have colours.
+    var productHasColours: Bool { allowsColours && product.isTerminal }
 
     /// A line on stderr, above the live line.
     func line(_ text: String) {
         live.withLock { live in
-            Self.write(2, live.isEmpty ? text + "\n" : "\r\u{1B}[K\(text)\n\(live)")
+            messages.write(live.isEmpty ? text + "\n" : "\r\u{1B}[K\(text)\n\(live)")
         }
     }
 
@@ -34,17 +60,17 @@ final class Console: Sendable {
         live.withLock { live in
             guard !(live.isEmpty && shown.isEmpty) else { return }
             live = shown
-            Self.write(2, "\r\u{1B}[K\(shown)")
+            messages.write("\r\u{1B}[K\(shown)")
         }
     }
 
     func diagnostics(_ diagnostics: [Diagnostic]) {
-        for diagnostic in diagnostics { line(diagnostic.rendered(hasColours ? .coloured : .human)) }
+        for diagnostic in diagnostics { line(diagnostic.rendered(allowsColours && isTerminal ? .coloured : .human)) }
     }
 
     /// The product, on stdout, with a line break at its end.
-    static func output(_ text: String) {
-        write(1, text.hasSuffix("\n") ? text : text + "\n")
+    func output(_ text: String) {
+        product.write(text.hasSuffix("\n") ? text : text + "\n")
     }
 
     private static func write(_ descriptor: Int32, _ text: String) {

@@ -4,8 +4,11 @@ import Logging
 
 /// Log lines on stderr, above the live line: `2026-01-02T03:04:05Z info openfood: message key=value`.
 struct ConsoleLog: LogHandler {
+    let console: Console
     var logLevel = Logger.Level.info
     var metadata: Logger.Metadata = [:]
+
+    init(console: Console) { self.console = console }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -16,7 +19,7 @@ struct ConsoleLog: LogHandler {
         let all = metadata.merging(event.metadata ?? [:]) { _, own in own }
         let pairs = all.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
         let text = "\(Self.now) \(event.level.rawValue): \(event.message)\(pairs)"
-        Console.shared.line(SecretMask.maskedURLs(text))
+        console.line(SecretMask.maskedURLs(text))
     }
 
     private static var now: String {

@@ -9,35 +9,49 @@ public enum DataflowCLI {
     ///
     ///     await DataflowCLI.main([MyPlugin.self])
     public static func main(_ plugins: [any Plugin.Type]) async -> Never {
-        exit(await run(Array(CommandLine.arguments.dropFirst()), registry: OperatorRegistry(plugins)))
+        signal(SIGPIPE, SIG_IGN)
+        exit(
+            await run(
+                Array(CommandLine.arguments.dropFirst()),
+                Invocation(registry: OperatorRegistry(plugins), console: Console(), handlesSignals: true)))
     }
 
-    /// Runs one command line and gives the exit code; the product is on stdout, all else on stderr.
-    package static func run(_ arguments: [String], registry: OperatorRegistry) async -> Int32 {
-        signal(SIGPIPE, SIG_IGN)
-        let command: any ParsableCommand
+    /// Runs one command line and gives the exit code.
+    package static func run(_ arguments: [String], _ invocation: Invocation) async -> Int32 {
+        let console = invocation.console
+        if let verb = arguments.first, !verb.hasPrefix("-"), !DataflowCommand.verbs.contains(verb) {
+            console.line(
+                "dataflow: there is no verb `\(verb)`\(Suggestion.phrase(for: verb, among: DataflowCommand.verbs))")
+            console.line("The verbs are \(DataflowCommand.verbs.joined(separator: ", ")); `dataflow help` tells more.")
+            return ExitStatus.usage
+        }
         do {
-            if let verb = arguments.first, !verb.hasPrefix("-"), !DataflowCommand.verbs.contains(verb) {
-                let suggestion = Suggestion.phrase(for: verb, among: DataflowCommand.verbs)
-                Console.shared.line("dataflow: there is no verb `\(verb)`\(suggestion)")
-                Console.shared.line(
-                    "The verbs are \(DataflowCommand.verbs.joined(separator: ", ")); `dataflow help` tells more.")
-                return ExitStatus.usage
-            }
-            command = try DataflowCommand.parseAsRoot(arguments)
-            guard let verb = command as? any Verb else {
-                // `help`, or nothing at all.
-                var command = command
-                try command.run()
-                return ExitStatus.ok
-            }
-            return await verb.perform(registry)
+            var command = try DataflowCommand.parseAsRoot(arguments)
+            if let verb = command as? any Verb { return await verb.perform(invocation) }
+            // `help`, or nothing at all: its answer is thrown.
+            try command.run()
+            return ExitStatus.ok
         } catch {
             let text = DataflowCommand.fullMessage(for: error)
             let code = DataflowCommand.exitCode(for: error).rawValue
-            if code == 0 { Console.output(text) } else { Console.shared.line(text) }
+            if code == 0 { console.output(text) } else { console.line(text) }
             return code
         }
+    }
+}
+
+/// What a command line runs in.
+package struct Invocation: Sendable {
+    package var registry: OperatorRegistry
+    /// The product is on its product stream, all else on the other.
+    package var console: Console
+    /// The process is the program's own, so that SIGINT and SIGTERM are for it.
+    package var handlesSignals: Bool
+
+    package init(registry: OperatorRegistry, console: Console, handlesSignals: Bool) {
+        self.registry = registry
+        self.console = console
+        self.handlesSignals = handlesSignals
     }
 }
 
@@ -62,7 +76,7 @@ enum ExitStatus {
 /// A verb of the program.
 protocol Verb {
     /// Does what the verb says; gives the exit code.
-    func perform(_ registry: OperatorRegistry) async -> Int32
+    func perform(_ invocation: Invocation) async -> Int32
 }
 
 struct DataflowCommand: ParsableCommand {

@@ -26,21 +26,23 @@ struct GraphCommand: ParsableCommand, Verb {
     @Option(help: "Subtasks a node, instead of what the file says.")
     var parallelism: Int?
 
-    func perform(_ registry: OperatorRegistry) async -> Int32 {
+    func perform(_ invocation: Invocation) async -> Int32 {
+        let registry = invocation.registry
+        let console = invocation.console
         do throws(ConfigError) {
             let definition = try pipeline.load(file, registry)
-            Console.shared.diagnostics(definition.warnings)
+            console.diagnostics(definition.warnings)
             let plan = try PhysicalPlan(
                 definition.graph, parallelism: parallelism ?? definition.config.effectiveParallelism)
             let drawing = physical ? Drawing(plan, graph: definition.graph) : Drawing(definition.graph, plan: plan)
             switch format {
-            case .dot: Console.output(drawing.dot)
-            case .mermaid: Console.output(drawing.mermaid)
-            case .json: Console.output(drawing.json.serialized())
+            case .dot: console.output(drawing.dot)
+            case .mermaid: console.output(drawing.mermaid)
+            case .json: console.output(drawing.json.serialized())
             }
             return ExitStatus.ok
         } catch {
-            Console.shared.diagnostics(error.diagnostics)
+            console.diagnostics(error.diagnostics)
             return ExitStatus.of(error)
         }
     }

@@ -20,51 +20,53 @@ struct ListCommand: ParsableCommand, Verb {
             "Write all pages and the JSON schema below a folder.", valueName: "folder", visibility: .hidden))
     var folder: String?
 
-    func perform(_ registry: OperatorRegistry) async -> Int32 {
-        if let folder { return write(to: folder, registry) }
+    func perform(_ invocation: Invocation) async -> Int32 {
+        let registry = invocation.registry
+        let console = invocation.console
+        if let folder { return write(to: folder, registry, console) }
         if schema {
-            Console.output(Reference.jsonSchema(of: registry).serialized())
+            console.output(Reference.jsonSchema(of: registry).serialized())
             return ExitStatus.ok
         }
         guard let name else {
-            printAll(registry)
+            printAll(registry, console)
             return ExitStatus.ok
         }
         guard let descriptor = registry[name] else {
-            Console.shared.line(
+            console.line(
                 "dataflow: there is no operator `\(name)`\(Suggestion.phrase(for: name, among: registry.all.map(\.info.name)))"
             )
             return ExitStatus.usage
         }
-        Console.output(Reference.page(of: descriptor))
+        console.output(Reference.page(of: descriptor))
         return ExitStatus.ok
     }
 
-    private func printAll(_ registry: OperatorRegistry) {
+    private func printAll(_ registry: OperatorRegistry, _ console: Console) {
         let width = registry.all.map(\.info.name.count).max() ?? 0
         for role in OperatorInfo.Role.allCases {
             let operators = registry.all.filter { $0.info.role == role }
             guard !operators.isEmpty else { continue }
-            Console.output("\(role.rawValue)s")
+            console.output("\(role.rawValue)s")
             for descriptor in operators {
                 let info = descriptor.info
                 let margin = String(repeating: " ", count: width - info.name.count + 2)
                 let stability = info.stability == .stable ? "" : " (\(info.stability.rawValue))"
-                Console.output("  \(info.name)\(margin)\(info.summary)\(stability)")
+                console.output("  \(info.name)\(margin)\(info.summary)\(stability)")
             }
         }
     }
 
-    private func write(to folder: String, _ registry: OperatorRegistry) -> Int32 {
+    private func write(to folder: String, _ registry: OperatorRegistry, _ console: Console) -> Int32 {
         guard let page = try? PipelineFile.text(of: "\(folder)/pipeline-format.md") else {
-            Console.shared.line("dataflow: \(folder)/pipeline-format.md cannot be read")
+            console.line("dataflow: \(folder)/pipeline-format.md cannot be read")
             return ExitStatus.noInput
         }
         let pages = Reference.files(of: registry, page: page)
         for part in ["operators", "schema"] { mkdir("\(folder)/\(part)", 0o755) }
         for (path, text) in pages {
             guard let file = fopen("\(folder)/\(path)", "w") else {
-                Console.shared.line("dataflow: cannot write \(folder)/\(path): \(String(cString: strerror(errno)))")
+                console.line("dataflow: cannot write \(folder)/\(path): \(String(cString: strerror(errno)))")
                 return ExitStatus.noInput
             }
             fputs(text, file)

@@ -8,22 +8,23 @@ import DataflowRuntime
 struct ProgressDisplay: Sendable {
     let runner: PipelineRunner
     let graph: PipelineGraph
+    let console: Console
 
     private static let liveInterval = Duration.milliseconds(250)
     private static let logInterval = Duration.seconds(10)
 
     /// Shows the progress until the task is cancelled.
     func show() async {
-        let isLive = Console.shared.isTerminal
+        let isLive = console.isTerminal
         var speed = Speed()
         while !Task.isCancelled {
             do { try await Task.sleep(for: isLive ? Self.liveInterval : Self.logInterval) } catch { break }
             let progress = runner.progress()
             speed.add(rows: Self.rows(progress), at: .now)
             let text = line(progress, rowsPerSecond: speed.rowsPerSecond)
-            if isLive { Console.shared.setLive(text) } else { Console.shared.line(text) }
+            if isLive { console.setLive(text) } else { console.line(text) }
         }
-        Console.shared.setLive("")
+        console.setLive("")
     }
 
     /// The rows that the pipeline works on: what leaves the node with the most of them (a page of a hundred rows counts as
@@ -78,7 +79,7 @@ struct ProgressDisplay: Sendable {
             case .nothingNew: "nothing new to read"
             }
         let restarts = summary.restarts > 0 ? ", \(summary.restarts) restart\(summary.restarts == 1 ? "" : "s")" : ""
-        Console.shared.line("\(graph.pipeline): \(outcome), after \(Self.rounded(elapsed))\(restarts)")
+        console.line("\(graph.pipeline): \(outcome), after \(Self.rounded(elapsed))\(restarts)")
         let nodes = runner.progress().nodes
         guard summary.outcome != .nothingNew, !nodes.isEmpty else { return }
         let header = ["node", "in", "out", "filtered", "late", "errors"]
@@ -91,7 +92,7 @@ struct ProgressDisplay: Sendable {
                 let margin = String(repeating: " ", count: widths[column] - text.count)
                 return column == 0 ? text + margin : margin + text
             }
-            Console.shared.line("  " + cells.joined(separator: "  "))
+            console.line("  " + cells.joined(separator: "  "))
         }
     }
 

@@ -74,9 +74,11 @@ struct RunCommand: ParsableCommand, Verb {
         }
     }
 
-    func perform(_ registry: OperatorRegistry) async -> Int32 {
+    func perform(_ invocation: Invocation) async -> Int32 {
+        let registry = invocation.registry
+        let console = invocation.console
         // Before any other thread is made, so that all of them inherit the mask.
-        let signals = StopSignals()
+        let signals = invocation.handlesSignals ? StopSignals(console) : nil
         let definition: PipelineDefinition
         let plan: PhysicalPlan
         do throws(ConfigError) {
@@ -85,19 +87,18 @@ struct RunCommand: ParsableCommand, Verb {
                 definition.graph, parallelism: parallelism ?? definition.config.effectiveParallelism)
             try checkForgottenNodes(definition.graph)
         } catch {
-            Console.shared.diagnostics(error.diagnostics)
+            console.diagnostics(error.diagnostics)
             return ExitStatus.of(error)
         }
-        Console.shared.diagnostics(definition.warnings)
-        var logger = Logger(label: definition.config.pipeline) { _ in ConsoleLog() }
+        console.diagnostics(definition.warnings)
+        var logger = Logger(label: definition.config.pipeline) { _ in ConsoleLog(console: console) }
         logger.logLevel = logLevel.level
         let runner = PipelineRunner(plan: plan, config: definition.config, options: options, logger: logger)
-        signals.listen(
-            first: {
-                Console.shared.line("stopping at a checkpoint; once more stops at once")
-                runner.stop()
-            })
-        return await run(runner, definition)
+        signals?.listen {
+            console.line("stopping at a checkpoint; once more stops at once")
+            runner.stop()
+        }
+        return await run(runner, definition, console)
     }
 
     private var options: RunOptions {
@@ -119,8 +120,8 @@ struct RunCommand: ParsableCommand, Verb {
         }
     }
 
-    private func run(_ runner: PipelineRunner, _ definition: PipelineDefinition) async -> Int32 {
-        let display = ProgressDisplay(runner: runner, graph: definition.graph)
+    private func run(_ runner: PipelineRunner, _ definition: PipelineDefinition, _ console: Console) async -> Int32 {
+        let display = ProgressDisplay(runner: runner, graph: definition.graph, console: console)
         return await withTaskGroup(of: Void.self) { group in
             group.addTask { await display.show() }
             let status: Int32
@@ -133,8 +134,8 @@ struct RunCommand: ParsableCommand, Verb {
             } catch {
                 group.cancelAll()
                 await group.waitForAll()
-                Console.shared.setLive("")
-                Console.shared.line("dataflow: \(SecretMask.maskedURLs(error.message))")
+                console.setLive("")
+                console.line("dataflow: \(SecretMask.maskedURLs(error.message))")
                 status = error.exitCode
             }
             return status

@@ -7,12 +7,20 @@ import Synchronization
 /// code and no signal handler.
 struct StopSignals {
     private final class Listener: Sendable {
+        let console: Console
         let first: @Sendable () -> Void
-        init(_ first: @escaping @Sendable () -> Void) { self.first = first }
+
+        init(_ console: Console, _ first: @escaping @Sendable () -> Void) {
+            self.console = console
+            self.first = first
+        }
     }
 
+    private let console: Console
+
     /// Blocks the signals in this thread and those it makes: to be called before there are others.
-    init() {
+    init(_ console: Console) {
+        self.console = console
         var set = Self.set
         pthread_sigmask(SIG_BLOCK, &set, nil)
     }
@@ -25,9 +33,9 @@ struct StopSignals {
     }
 
     /// Starts the thread that waits; it lives as long as the process.
-    func listen(first: @escaping @Sendable () -> Void) {
+    func listen(_ first: @escaping @Sendable () -> Void) {
         var thread = pthread_t()
-        let listener = Unmanaged.passRetained(Listener(first))
+        let listener = Unmanaged.passRetained(Listener(console, first))
         let started = pthread_create(
             &thread, nil,
             { pointer in
@@ -39,8 +47,9 @@ struct StopSignals {
                 while sigwait(&set, &received) == 0 {
                     count += 1
                     guard count == 1 else {
-                        Console.shared.setLive("")
-                        Console.shared.line("stopped without draining; the next start goes on from the last checkpoint")
+                        listener.console.setLive("")
+                        listener.console.line(
+                            "stopped without draining; the next start goes on from the last checkpoint")
                         _exit(ExitStatus.stopped)
                     }
                     listener.first()

@@ -27,7 +27,9 @@ struct ValidateCommand: ParsableCommand, Verb {
         var definition: PipelineDefinition?
     }
 
-    func perform(_ registry: OperatorRegistry) async -> Int32 {
+    func perform(_ invocation: Invocation) async -> Int32 {
+        let registry = invocation.registry
+        let console = invocation.console
         var results: [Result] = []
         var status = ExitStatus.ok
         for file in files {
@@ -40,29 +42,29 @@ struct ValidateCommand: ParsableCommand, Verb {
             }
         }
         switch format {
-        case .human: printHuman(results)
+        case .human: printHuman(results, console)
         case .short:
-            for finding in results.flatMap(\.findings) { Console.output(finding.rendered(.short)) }
-        case .json: Console.output(FindingsReport.json(results).serialized())
-        case .sarif: Console.output(FindingsReport.sarif(results).serialized())
+            for finding in results.flatMap(\.findings) { console.output(finding.rendered(.short)) }
+        case .json: console.output(FindingsReport.json(results).serialized())
+        case .sarif: console.output(FindingsReport.sarif(results).serialized())
         }
         return status
     }
 
-    private func printHuman(_ results: [Result]) {
-        let colours = Console.shared.hasColours && Console.outputIsTerminal
+    private func printHuman(_ results: [Result], _ console: Console) {
+        let colours = console.productHasColours
         for result in results {
-            for finding in result.findings { Console.output(finding.rendered(colours ? .coloured : .human)) }
+            for finding in result.findings { console.output(finding.rendered(colours ? .coloured : .human)) }
             if let definition = result.definition {
                 let sinks = definition.graph.nodes.count { $0.descriptor.info.role == .sink }
-                Console.output(
+                console.output(
                     "\(result.file): ok, \(definition.graph.nodes.count) nodes, \(sinks) sink\(sinks == 1 ? "" : "s")")
                 for path in definition.graph.paths() {
-                    Console.output("  \(path.nodes.joined(separator: " → ")): \(path.guarantee)")
+                    console.output("  \(path.nodes.joined(separator: " → ")): \(path.guarantee)")
                 }
             } else {
                 let errors = result.findings.count { $0.severity == .error }
-                Console.shared.line("\(result.file): \(errors) error\(errors == 1 ? "" : "s")")
+                console.line("\(result.file): \(errors) error\(errors == 1 ? "" : "s")")
             }
         }
     }
