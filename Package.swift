@@ -106,6 +106,9 @@ let package = Package(
             name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/http-source", swiftSettings: settings),
         .executableTarget(
+            name: "bench-window-agg", dependencies: ["WindowAgg", "DataflowOperator", log] + contract,
+            path: "Benchmarks/window-agg", swiftSettings: settings),
+        .executableTarget(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/file-source", swiftSettings: settings),
         // Tests mirror the sources.

@@ -7,6 +7,8 @@ import HTTPSource
 import JSONParse
 import Select
 import StdoutSink
+import TopN
+import WindowAgg
 
 /// The plugins of the standard build: one line for each folder in `plugins/`.
 public enum BuiltinPlugins {
@@ -20,6 +22,8 @@ public enum BuiltinPlugins {
             JSONParsePlugin.self,
             SelectPlugin.self,
             StdoutSinkPlugin.self,
+            TopNPlugin.self,
+            WindowAggPlugin.self,
         ]
     }
 }

@@ -115,21 +115,32 @@ public final class RowStore {
     ///
     /// For stores whose numbers are given out by a ``GroupTable``: do not mix with ``insert(_:_:)``.
     public func replace(_ id: Int32, _ block: RowBlock, _ index: Int) {
-        if Int(id) >= upperBound {
-            if Int(id) >= capacity { grow(to: max(capacity * 2, Int(id) + 1)) }
-            for unused in upperBound...Int(id) { words[unused * layout.width + 1] = 0 }
-            upperBound = Int(id) + 1
-        }
+        extend(to: Int(id) + 1)
         if row(id)[1] & 1 != 0 { releaseText(id) } else { count += 1 }
         write(UnsafePointer(block.row(index)), id)
         collectGarbage()
+    }
+
+    /// Makes all numbers below `newBound` readable: those without a row read as nulls. Amortised O(new numbers).
+    public func extend(to newBound: Int) {
+        guard newBound > upperBound else { return }
+        if newBound > capacity { grow(to: max(capacity * 2, newBound)) }
+        for unused in upperBound..<newBound { vacate(words + unused * layout.width) }
+        upperBound = newBound
+    }
+
+    /// What stands where no row is: nulls without the mark of a row.
+    private func vacate(_ row: UnsafeMutablePointer<UInt64>) {
+        row.update(repeating: 0, count: layout.width)
+        for word in 1...layout.nullWords { row[word] = .max }
+        row[1] = ~1
     }
 
     /// Takes a row out of a store whose numbers are given out elsewhere (see ``replace(_:_:_:)``). O(columns).
     public func clear(_ id: Int32) {
         guard contains(id) else { return }
         releaseText(id)
-        row(id)[1] = 0
+        vacate(row(id))
         count -= 1
         collectGarbage()
     }
@@ -322,8 +333,13 @@ public final class RowStore {
         case .decimal: storage = .decimal(values { Int128(bitPattern: UInt128($0[1]) << 64 | UInt128($0[0])) })
         case .view: storage = .view(views(slot, ids))
         case .encoded:
-            let keys = ids.map { text(UnsafePointer(row($0)), slot, isKept: true) }
-            return RowKeys.decode([slot.type], keys: keys)[0]
+            let null: [UInt8] = [0]
+            return null.withUnsafeBytes { null in
+                let keys = ids.map { id in
+                    isNull(id, column: index) ? null : text(UnsafePointer(row(id)), slot, isKept: true)
+                }
+                return RowKeys.decode([slot.type], keys: keys)[0]
+            }
         }
         return Column(slot.type, storage, validity: validity(index, ids), count: ids.count)
     }

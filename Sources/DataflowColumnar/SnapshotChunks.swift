@@ -24,12 +24,18 @@ public struct SnapshotChunks: Sendable {
     /// Says that what belongs to these numbers has changed. O(numbers).
     public mutating func mark(_ ids: UnsafeBufferPointer<Int32>) {
         dirty.withUnsafeMutableBufferPointer { dirty in
-            for id in ids { dirty[Int(id) >> SnapshotChunks.shift] = true }
+            for id in ids {
+                // A chunk that is not known yet will be dirty when it is.
+                let chunk = Int(id) >> SnapshotChunks.shift
+                if chunk < dirty.count { dirty[chunk] = true }
+            }
         }
     }
 
     /// Says that what belongs to this number has changed.
-    public mutating func mark(_ id: Int32) { dirty[Int(id) >> SnapshotChunks.shift] = true }
+    public mutating func mark(_ id: Int32) {
+        withUnsafePointer(to: id) { mark(UnsafeBufferPointer(start: $0, count: 1)) }
+    }
 
     /// Forgets everything.
     public mutating func removeAll() {

@@ -149,7 +149,8 @@ public final class OperatorHarness<T: Transform> {
         while true {
             for element in buffer.drain() {
                 switch element {
-                case .batch(let batch, .errors): collect([.batch(batch, .errors)])
+                // The ports of a local stage besides the main one are the node's own.
+                case .batch(let batch, let port) where port != .main: collect([.batch(batch, port)])
                 case .batch(let batch, _):
                     try run { inner in try self.transform.process(batch, from: .main, into: &inner) }
                 case .watermark(let watermark):

@@ -1,0 +1,156 @@
+// How fast window-agg is on one core: local stage and final stage apart. Checks its answers.
+//
+//     swift run -c release bench-window-agg [rows]
+import DataflowColumnar
+import DataflowConfig
+import DataflowExpression
+import DataflowOperator
+import Logging
+import WindowAgg
+
+struct Clock: RuntimeClock {
+    var now: ContinuousClock.Instant { .now }
+    var wallMicroseconds: Int64 { 1_700_000_000_000_000 }
+}
+
+struct Random {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+func context(_ inputs: [Stream], _ outputs: [Stream]) -> OperatorContext {
+    OperatorContext(
+        pipeline: "bench", node: "agg", inputs: inputs, outputs: outputs, lineage: "bench", generation: 1,
+        stateDirectory: "/nonexistent", logger: Logger(label: "bench"), clock: Clock())
+}
+
+func config(
+    _ groups: [String], _ aggregates: [(String, String)], window: WindowShape = .global, time: String? = nil
+) throws -> WindowAggConfig {
+    var config = WindowAggConfig()
+    config.groupBy = GroupBy(try groups.map { ($0, try ExpressionText($0)) })
+    config.aggregates = ConfigMap(try aggregates.map { .init($0.0, try AggregateText($0.1)) })
+    config.window = window
+    config.time = time.map { Located($0) }
+    return config
+}
+
+/// Runs batches through both stages and prints rows a second of each.
+func run(_ name: String, _ config: WindowAggConfig, _ input: Stream, _ batches: [RecordBatch]) throws -> [RecordBatch] {
+    let outputs = try WindowAgg.outputs(config, inputs: [input])
+    guard let stage = try WindowAgg.localStage(config, inputs: [input]) else { return [] }
+    let local = try stage.make(context([input], [stage.output]))
+    let node = try WindowAgg(config, context([stage.output], outputs))
+    try node.open(restoring: [])
+    let rows = batches.reduce(0) { $0 + $1.rowCount }
+
+    var partials: [OutputBuffer.Element] = []
+    var partialRows = 0
+    let clock = ContinuousClock()
+    let localTime = try clock.measure {
+        var buffer = OutputBuffer()
+        for batch in batches {
+            _ = try local.process(batch, from: .main, into: &buffer)
+            if config.time != nil, let times = batch.columns[0].int64Values {
+                _ = try local.advance(to: .time(times[times.count - 1]), into: &buffer)
+            }
+            partials += buffer.drain()
+        }
+        _ = try local.prepareSnapshot(CheckpointID(1), into: &buffer)
+        partials += buffer.drain()
+    }
+    var results: [RecordBatch] = []
+    func collect(_ buffer: inout OutputBuffer) {
+        for case .batch(let batch, .main) in buffer.drain() { results.append(batch) }
+    }
+    let finalTime = try clock.measure {
+        var buffer = OutputBuffer()
+        for element in partials {
+            switch element {
+            case .batch(let batch, _):
+                partialRows += batch.rowCount
+                _ = try node.process(batch, from: .main, into: &buffer)
+            case .watermark(let watermark):
+                var progress = try node.advance(to: watermark, into: &buffer)
+                collect(&buffer)
+                while progress == .more {
+                    progress = try node.resume(into: &buffer)
+                    collect(&buffer)
+                }
+            case .split: break
+            }
+        }
+    }
+    let snapshotTime = try clock.measure { _ = try node.snapshot(CheckpointID(1)) }
+    let emitTime = try clock.measure {
+        var buffer = OutputBuffer()
+        var progress = try node.finish(into: &buffer)
+        collect(&buffer)
+        while progress == .more {
+            progress = try node.resume(into: &buffer)
+            collect(&buffer)
+        }
+    }
+    func rate(_ rows: Int, _ time: Duration) -> String {
+        let seconds = Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
+        return "\((Double(rows) / seconds / 100_000).rounded() / 10) M/s"
+    }
+    let emitted = results.reduce(0) { $0 + $1.rowCount }
+    print(
+        "\(name): local \(rate(rows, localTime)), \(partialRows) partial rows, final \(rate(partialRows, finalTime)), "
+            + "both \(rate(rows, localTime + finalTime)), snapshot \(snapshotTime), emitted \(emitted) in \(emitTime)")
+    return results
+}
+
+func total(_ batches: [RecordBatch], _ column: String) -> Int64 {
+    batches.reduce(0) { sum, batch in
+        guard let values = batch[column]?.int64Values else { return sum }
+        return values.array.reduce(sum, &+)
+    }
+}
+
+let rows = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 10_000_000
+let batchSize = 8192
+var random = Random(state: 1)
+let countries = (0..<200).map { "C\($0)" }
+
+let events = Schema([
+    Field("event_time", .timestamp, nullable: false), Field("country", .string), Field("price", .float64),
+])
+var batches: [RecordBatch] = []
+for start in stride(from: 0, to: rows, by: batchSize) {
+    let count = min(batchSize, rows - start)
+    var names = ViewBuilder(capacity: count)
+    for _ in 0..<count { names.append(countries[Int(random.next() % 200)]) }
+    let times = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(start + i) * 100 } }
+    let prices = Values<Double>(count: count) { t in for i in 0..<count { t[i] = Double(random.next() % 100_000) / 100 }
+    }
+    batches.append(
+        RecordBatch(events, [Column(.timestamp, .int64(times)), names.finish(), Column(.float64, .float64(prices))]))
+}
+let stream = Stream(events, eventTime: "event_time")
+let calls = [("n", "count(*)"), ("s", "sum(price)"), ("a", "avg(price)"), ("lo", "min(price)"), ("hi", "max(price)")]
+let windows = try run(
+    "tumbling 10s × 200 countries, 5 aggregates",
+    config(["country"], calls, window: .tumbling(.seconds(10)), time: "event_time"), stream, batches)
+precondition(total(windows, "n") == Int64(rows), "the windows' counts do not add up")
+
+let counts = try run("global count, 200 keys", config(["country"], [("n", "count(*)")]), stream, batches)
+precondition(total(counts, "n") == Int64(rows), "the counts do not add up")
+
+batches = []
+for start in stride(from: 0, to: rows, by: batchSize) {
+    let count = min(batchSize, rows - start)
+    var names = ViewBuilder(capacity: count)
+    for _ in 0..<count { names.append("key-\(random.next() % 1_000_000)") }
+    batches.append(RecordBatch(Schema([Field("key", .string)]), [names.finish()]))
+}
+let many = try run(
+    "global count, 1M short keys", config(["key"], [("n", "count(*)")]), Stream(batches[0].schema), batches)
+precondition(total(many, "n") == Int64(rows), "the counts do not add up")

@@ -1,0 +1,34 @@
+public import DataflowOperator
+
+/// The settings of a `top-n` node.
+public struct TopNConfig: OperatorConfig {
+    public var partitionBy: [Located<String>] = []
+    public var orderBy: [OrderText] = []
+    public var n = 0
+    public var emit = Duration.seconds(1)
+
+    public init() {}
+
+    public static let schema = ConfigSchema<Self> {
+        ConfigField(
+            "partition_by", \.partitionBy,
+            "Columns: each of their values has a top of its own. Null is a value. Without it there is one top.",
+            examples: [["main_category"]])
+        ConfigField(
+            "order_by", \.orderBy, .required,
+            "Columns, the best first: `sugar desc`, `name`. Nulls come last unless `nulls first` is written; ties are broken by the remaining columns, ascending; text is ordered by bytes."
+        )
+        ConfigField("n", \.n, .required, "How many rows are kept of each partition.") {
+            $0 >= 1 && $0 <= 1_000_000 ? nil : "must lie between 1 and 1000000"
+        }
+        ConfigField(
+            "emit", \.emit, .advanced,
+            "The shortest time between two updates. Before a checkpoint every change is sent."
+        ) { $0 < .zero ? "must not be negative" : nil }
+    }
+
+    public func validate() -> [Diagnostic] {
+        orderBy.isEmpty
+            ? [.error(field: "order_by", "`order_by` is empty, expected at least one column such as `price desc`")] : []
+    }
+}

@@ -1,0 +1,132 @@
+import DataflowOperator
+
+/// What one accumulator sees of a batch: its arguments and which rows count (filter true, required argument not null).
+struct AggregateInput {
+    var columns: [Column]
+    /// Nil: all rows.
+    var selection: Bitmap?
+    var count: Int
+}
+
+/// A result that cannot be given, at a position in the groups asked for.
+struct ResultProblem {
+    var position: Int
+    var code: OperatorError.Code
+    var reason: String
+}
+
+/// What an accumulator is asked for at the end.
+enum AggregateFinish: Sendable, Hashable {
+    /// The number of rows.
+    case count
+    /// The sum, or the only value that is kept.
+    case value
+    case average
+    case and, or
+    case distinctCount
+    /// A column of the kept tuple.
+    case member(Int)
+}
+
+/// One aggregate of all groups at once, by group number.
+///
+/// The partial state is a fixed list of columns: it is what the local stage sends, what a checkpoint keeps and what
+/// `merge` takes. Merging is associative; where an aggregate depends on order (first, last) earlier state comes first.
+protocol Accumulator: AnyObject {
+    /// Bytes that grow with the rows, not only with the groups.
+    var byteCount: Int { get }
+    /// Makes room for groups below `bound`.
+    func grow(to bound: Int)
+    /// Takes rows in; `groups` has one number a row.
+    func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>)
+    /// Takes rows out that were taken in before. Only called on accumulators made for retraction.
+    func retract(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>)
+    /// Takes partial states in.
+    func merge(_ state: [Column], _ groups: UnsafeBufferPointer<Int32>)
+    /// The partial states of groups.
+    func state(_ groups: UnsafeBufferPointer<Int32>) -> [Column]
+    /// Each row as a partial state of its own, without touching this accumulator.
+    func rowState(_ input: AggregateInput) -> [Column]
+    /// The results of groups.
+    func result(
+        _ finish: AggregateFinish, _ type: DataType, _ groups: UnsafeBufferPointer<Int32>,
+        _ problems: inout [ResultProblem]
+    ) -> Column
+    /// Empties groups, so that their numbers can be given out again.
+    func clear(_ groups: UnsafeBufferPointer<Int32>)
+}
+
+/// Calls `body` for each selected row, in order: a plain loop where all are, whole words of 64 where possible.
+@inline(__always)
+func eachRow(_ selection: Bitmap?, _ count: Int, _ body: (Int) -> Void) {
+    guard let selection else {
+        for i in 0..<count { body(i) }
+        return
+    }
+    for w in 0..<selection.wordCount {
+        var word = selection.word(w)
+        let start = w * 64
+        if word == .max {
+            for i in start..<start + 64 { body(i) }
+        } else {
+            while word != 0 {
+                body(start + word.trailingZeroBitCount)
+                word &= word - 1
+            }
+        }
+    }
+}
+
+/// Memory for one cell a group, grown without initialising twice.
+struct Cells<Cell: BitwiseCopyable>: ~Copyable {
+    private(set) var base: UnsafeMutablePointer<Cell>
+    private var capacity: Int
+    private var count = 0
+    private let empty: Cell
+
+    init(_ empty: Cell) {
+        self.empty = empty
+        capacity = 16
+        base = .allocate(capacity: capacity)
+    }
+
+    deinit { base.deallocate() }
+
+    mutating func grow(to bound: Int) {
+        guard bound > count else { return }
+        if bound > capacity {
+            capacity = max(capacity * 2, bound)
+            let larger = UnsafeMutablePointer<Cell>.allocate(capacity: capacity)
+            larger.update(from: base, count: count)
+            base.deallocate()
+            base = larger
+        }
+        (base + count).initialize(repeating: empty, count: bound - count)
+        count = bound
+    }
+
+    @inline(__always)
+    subscript(id: Int32) -> Cell {
+        get { base[Int(id)] }
+        nonmutating set { base[Int(id)] = newValue }
+    }
+
+    func clear(_ ids: UnsafeBufferPointer<Int32>) {
+        for id in ids { base[Int(id)] = empty }
+    }
+
+    /// One value a group.
+    @inline(__always)
+    func values<T: BitwiseCopyable & Sendable>(_ ids: UnsafeBufferPointer<Int32>, _ read: (Cell) -> T) -> Values<T> {
+        Values(count: ids.count) { target in
+            for i in 0..<ids.count { target[i] = read(base[Int(ids[i])]) }
+        }
+    }
+
+    /// One bit a group; nil when all are set.
+    @inline(__always)
+    func validity(_ ids: UnsafeBufferPointer<Int32>, _ isValid: (Cell) -> Bool) -> Bitmap? {
+        guard !ids.allSatisfy({ isValid(base[Int($0)]) }) else { return nil }
+        return Bitmap(count: ids.count) { isValid(base[Int(ids[$0])]) }
+    }
+}

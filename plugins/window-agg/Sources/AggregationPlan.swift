@@ -1,0 +1,252 @@
+import DataflowOperator
+
+/// A checked window-agg: every expression typed against the input. Made by `validate` and by each instance alike.
+struct AggregationPlan: Sendable {
+    /// Where the windows' time comes from.
+    enum Time: Sendable, Hashable {
+        case none
+        /// The position of the timestamp column.
+        case event(column: Int)
+        case processing
+    }
+
+    var condition: TypedExpression?
+    var keys: [TypedExpression]
+    var keyFields: [Field]
+    var arguments: [TypedExpression]
+    var filters: [TypedExpression]
+    var calls: AggregateCalls
+    /// For each accumulator: its arguments' and its filter's positions.
+    var uses: [(arguments: [Int], filter: Int?)]
+    var layout: AggregateLayout
+    var grid: SliceGrid?
+    var time: Time
+    var allowedLateness: Int64
+    /// The key of an upsert input; rows of it are taken back when they are replaced.
+    var inputKey: [String]?
+
+    static let windowStart = Field("window_start", .timestamp, nullable: false)
+    static let windowEnd = Field("window_end", .timestamp, nullable: false)
+
+    /// Checks everything.
+    ///
+    /// - Throws: all findings at once, at their places in the file.
+    init(_ config: WindowAggConfig, input: Stream) throws(ConfigError) {
+        var collector = DiagnosticCollector()
+        let schema = input.schema
+        grid = config.window.grid
+        allowedLateness = config.allowedLateness.nanoseconds / 1000
+        inputKey = input.kind.key
+        if inputKey != nil, grid != nil {
+            collector.append(
+                Diagnostic(
+                    .error, "stream-kind",
+                    "windows over time need a stream of facts, found an upsert stream keyed by \(input.kind.key?.joined(separator: ", ") ?? "")",
+                    at: config.window.mark,
+                    hint: "use `window: global`, or put the window in front of what makes the updates"))
+        }
+        time = .none
+        if grid != nil {
+            time =
+                collector.attempt { () throws(ConfigError) in try AggregationPlan.time(config, input) } ?? .processing
+        }
+
+        condition = nil
+        if let text = config.condition {
+            condition = collector.attempt { () throws(ConfigError) in
+                try AggregationPlan.typed(text.parsed, text, schema, expecting: .bool)
+            }
+        }
+        keys = []
+        keyFields = []
+        for term in config.groupBy.terms {
+            let typed = collector.attempt { () throws(ConfigError) in
+                try AggregationPlan.typed(term.expression.parsed, term.expression, schema)
+            }
+            guard let typed else { continue }
+            keys.append(typed)
+            keyFields.append(Field(term.name, typed.type, nullable: typed.nullable))
+        }
+
+        calls = AggregateCalls()
+        arguments = []
+        filters = []
+        uses = []
+        layout = AggregateLayout(kinds: [], items: [])
+        for entry in config.aggregates {
+            collector.attempt { () throws(ConfigError) in
+                try AggregationPlan.append(entry.key, entry.value, &calls, schema, retracts: inputKey != nil)
+            }
+        }
+        AggregationPlan.checkNames(config, hasWindows: grid != nil, &collector)
+        try collector.throwErrors()
+        try resolve(config, schema)
+    }
+
+    private static func typed<Parsed>(
+        _ expression: Expression, _ text: SQLText<Parsed>, _ schema: Schema, expecting type: DataType? = nil
+    ) throws(ConfigError) -> TypedExpression {
+        do throws(ExpressionErrors) {
+            if let type { return try expression.check(schema, expecting: type) }
+            return try expression.check(schema)
+        } catch {
+            throw text.placed(error)
+        }
+    }
+
+    private static func time(_ config: WindowAggConfig, _ input: Stream) throws(ConfigError) -> Time {
+        guard let time = config.time else { return .processing }
+        guard let index = input.schema.index(of: time.value) else {
+            throw ConfigError(
+                "unknown-column",
+                "there is no column `\(time.value)`" + Suggestion.phrase(for: time.value, among: input.schema.names),
+                at: time.mark, length: time.value.unicodeScalars.count)
+        }
+        let field = input.schema.fields[index]
+        guard field.type == .timestamp else {
+            throw ConfigError(
+                "type-mismatch", "`\(time.value)` is of type \(field.type), expected a timestamp", at: time.mark,
+                length: time.value.unicodeScalars.count)
+        }
+        guard input.eventTime == time.value else {
+            let declared = input.eventTime.map { "the event time declared upstream is `\($0)`" }
+            throw ConfigError(
+                "event-time", "`\(time.value)` is not declared as event time" + (declared.map { ": \($0)" } ?? ""),
+                at: time.mark, length: time.value.unicodeScalars.count,
+                hint:
+                    "where the column first appears, write `event_time: { column: \(time.value), out_of_orderness: 5s }`"
+            )
+        }
+        return .event(column: index)
+    }
+
+    /// Adds an aggregate and checks its arguments' types.
+    private static func append(
+        _ name: String, _ text: AggregateText, _ calls: inout AggregateCalls, _ schema: Schema, retracts: Bool
+    ) throws(ConfigError) {
+        let call = text.parsed
+        var collector = DiagnosticCollector()
+        func refuse(_ message: String, _ hint: String?, _ offset: Int, _ length: Int) -> Diagnostic {
+            Diagnostic(
+                .error, "aggregate", message, at: text.text.mark(atUTF8Offset: offset), length: length, hint: hint)
+        }
+        do throws(AggregateCalls.Refusal) {
+            try calls.append(name, call)
+        } catch {
+            collector.append(refuse(error.message, error.hint, error.offset, error.length))
+        }
+        var types: [DataType] = []
+        for argument in call.arguments {
+            let typed = collector.attempt { () throws(ConfigError) in try AggregationPlan.typed(argument, text, schema)
+            }
+            if let typed { types.append(typed.type) }
+        }
+        if let filter = call.filter {
+            collector.attempt { () throws(ConfigError) in
+                _ = try AggregationPlan.typed(filter, text, schema, expecting: .bool)
+            }
+        }
+        try collector.throwErrors()
+        guard let item = calls.items.last, !call.star else { return }
+        let family = calls.keys[item.accumulator].family
+        if types.count == 2 { types.reverse() }
+        if retracts, [.first, .last].contains(family) {
+            throw ConfigError(
+                refuse(
+                    "\(call.name) needs a stream of facts: in an upsert stream rows are replaced and have no order",
+                    "use max_by(x, time), min_by(x, time) or any(x)", call.offset, call.length))
+        }
+        if AccumulatorKind(family, types, retracts: retracts) == nil {
+            let wanted = family == .boolean ? "a bool" : "a number"
+            throw ConfigError(
+                refuse("\(call.name) takes \(wanted), found \(types[0])", nil, call.offset, call.length))
+        }
+    }
+
+    private static func checkNames(
+        _ config: WindowAggConfig, hasWindows: Bool, _ collector: inout DiagnosticCollector
+    ) {
+        var taken = Set(config.groupBy.terms.map(\.name))
+        if hasWindows {
+            for term in config.groupBy.terms where [windowStart.name, windowEnd.name].contains(term.name) {
+                collector.append(
+                    Diagnostic(
+                        .error, "duplicate-name", "the windows bring a column `\(term.name)` themselves",
+                        at: term.nameMark, hint: "give the group column another name"))
+            }
+            taken.formUnion([windowStart.name, windowEnd.name])
+        }
+        for entry in config.aggregates where taken.contains(entry.key) {
+            collector.append(
+                Diagnostic(
+                    .error, "duplicate-name", "the output already has a column `\(entry.key)`", at: entry.keyMark,
+                    hint: "give the aggregate another name"))
+        }
+    }
+
+    /// Types everything that was found to be right.
+    private mutating func resolve(_ config: WindowAggConfig, _ schema: Schema) throws(ConfigError) {
+        let argumentList = calls.arguments
+        let filterList = calls.filters
+        do throws(ExpressionErrors) {
+            for argument in argumentList { arguments.append(try argument.check(schema)) }
+            for filter in filterList { filters.append(try filter.check(schema, expecting: .bool)) }
+        } catch {
+            throw ConfigError("expression", error.description)
+        }
+        var kinds: [AccumulatorKind] = []
+        for key in calls.keys {
+            let positions = key.arguments.compactMap { argumentList.firstIndex(of: $0) }
+            uses.append((positions, key.filter.flatMap { filterList.firstIndex(of: $0) }))
+            let types = positions.map { arguments[$0].type }
+            guard let kind = AccumulatorKind(key.family, types, retracts: inputKey != nil) else {
+                throw ConfigError("aggregate", "an aggregate does not take arguments of type \(types)")
+            }
+            kinds.append(kind)
+        }
+        layout = AggregateLayout(kinds: kinds, items: calls.items)
+    }
+
+    // MARK: Streams
+
+    /// The columns that tell groups apart in the state: the window's start, where there are windows, and the keys.
+    var groupFields: [Field] { (grid == nil ? [] : [AggregationPlan.windowStart]) + keyFields }
+
+    /// What leaves the node.
+    func output(_ input: Stream) -> Stream {
+        let results = layout.resultFields
+        guard grid != nil else {
+            return Stream(
+                Schema(keyFields + results), kind: .upsert(key: keyFields.map(\.name)),
+                deletes: inputKey != nil && !keyFields.isEmpty)
+        }
+        let isEventTime = if case .event = time { true } else { false }
+        return Stream(
+            Schema([AggregationPlan.windowStart, AggregationPlan.windowEnd] + keyFields + results),
+            eventTime: isEventTime ? AggregationPlan.windowStart.name : nil)
+    }
+
+    /// What leaves the local stage: groups and partial states.
+    var partial: Stream {
+        let isEventTime = if case .event = time { true } else { false }
+        return Stream(
+            Schema(groupFields + layout.stateFields), eventTime: isEventTime ? AggregationPlan.windowStart.name : nil)
+    }
+
+    /// The columns of the input that an exchange of it may use so that neither a group nor an input key is divided:
+    /// group columns that are columns of the input's key. Nil where there is none.
+    var sharedKey: [String]? {
+        guard let inputKey else { return nil }
+        let shared = keys.compactMap(\.columnName).filter(inputKey.contains)
+        return shared.isEmpty ? nil : shared
+    }
+
+    /// The columns of the input that are read.
+    func columnsUsed(_ input: Stream) -> Set<String> {
+        var used = Set((keys + arguments + filters).flatMap(\.columnsUsed))
+        used.formUnion(condition?.columnsUsed ?? [])
+        used.formUnion(inputKey ?? [])
+        if case .event(let column) = time { used.insert(input.schema.fields[column].name) }
+        return used
+    }
+}

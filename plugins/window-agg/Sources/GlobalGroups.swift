@@ -1,0 +1,129 @@
+import DataflowOperator
+
+/// Groups for ever, and what of them the stream behind has not yet been told.
+final class GlobalGroups {
+    let groups: GroupedAggregates
+    private let output: Schema
+    private let hasKeys: Bool
+    private let context: OperatorContext
+    private let emit: Duration
+    /// Bit 0: changed since it was last emitted; bit 1: emitted.
+    private var flags: [UInt8] = []
+    private var changed: [Int32] = []
+    private var emitting: [Int32] = []
+    private var position = 0
+    private var lastEmission: ContinuousClock.Instant?
+    private var isTickPending = false
+
+    init(_ groupFields: [Field], _ layout: AggregateLayout, _ config: WindowAggConfig, _ context: OperatorContext) {
+        groups = GroupedAggregates(keys: groupFields.map(\.type), layout)
+        output = context.outputs[0].schema
+        hasKeys = !groupFields.isEmpty
+        emit = config.emit
+        self.context = context
+    }
+
+    /// Without `group_by` there is one group from the start, as in SQL: its row says that there were no rows.
+    func makeOnlyGroup() {
+        guard !hasKeys, groups.count == 0 else { return }
+        groups.groups([], count: 1).withUnsafeBufferPointer { touch($0) }
+    }
+
+    /// Says that groups have changed; asks for a tick.
+    func touch(_ ids: UnsafeBufferPointer<Int32>) {
+        reserve()
+        flags.withUnsafeMutableBufferPointer { flags in
+            for id in ids where flags[Int(id)] & 1 == 0 {
+                flags[Int(id)] |= 1
+                changed.append(id)
+            }
+        }
+        guard !isTickPending, !changed.isEmpty else { return }
+        isTickPending = true
+        let now = context.clock.now
+        context.tick.request(at: lastEmission.map { max(now, $0.advanced(by: emit)) } ?? now)
+    }
+
+    /// Says that groups are known downstream as they are: they come from a checkpoint.
+    func markEmitted(_ ids: UnsafeBufferPointer<Int32>) {
+        reserve()
+        for id in ids { flags[Int(id)] = 2 }
+    }
+
+    private func reserve() {
+        let bound = groups.table.upperBound
+        if flags.count < bound { flags += repeatElement(0, count: max(bound, flags.count * 2) - flags.count) }
+    }
+
+    func tick(into output: inout OutputBuffer) -> Progress {
+        isTickPending = false
+        return emitChanges(into: &output)
+    }
+
+    /// Sends all changes; continue with ``resume(into:)``.
+    func emitChanges(into output: inout OutputBuffer) -> Progress {
+        lastEmission = context.clock.now
+        emitting = changed
+        changed = []
+        position = 0
+        return resume(into: &output)
+    }
+
+    func resume(into output: inout OutputBuffer) -> Progress {
+        while position < emitting.count {
+            if output.isFull { return .more }
+            let end = min(emitting.count, position + RecordBatch.defaultRowCount)
+            emit(Array(emitting[position..<end]), &output)
+            position = end
+        }
+        emitting = []
+        position = 0
+        return .done
+    }
+
+    private func emit(_ ids: [Int32], _ output: inout OutputBuffer) {
+        var told: [Int32] = []
+        var gone: [Int32] = []
+        var isDelete: [Bool] = []
+        for id in ids {
+            let isDead = hasKeys && groups.rowCount(id) <= 0
+            // A group that came and went between two emissions was never heard of.
+            if !isDead || flags[Int(id)] & 2 != 0 {
+                told.append(id)
+                isDelete.append(isDead)
+            }
+            if isDead { gone.append(id) }
+            flags[Int(id)] = isDead ? 0 : 2
+        }
+        told.withUnsafeBufferPointer { told in
+            let (results, problems) = groups.results(told)
+            let columns = groups.table.keys.columns(told) + results
+            let batch = RecordBatch(
+                self.output, columns, rowCount: told.count, deletes: gone.isEmpty ? nil : Bitmap(isDelete))
+            output.emit(batch)
+            ResultReport.emit(problems, batch, groups.layout, context, &output)
+        }
+        if !gone.isEmpty { gone.withUnsafeBufferPointer { groups.remove($0) } }
+    }
+}
+
+/// Tells on the errors port which results could not be given.
+enum ResultReport {
+    static func emit(
+        _ problems: [(item: Int, ResultProblem)], _ batch: RecordBatch, _ layout: AggregateLayout,
+        _ context: OperatorContext, _ output: inout OutputBuffer
+    ) {
+        guard !problems.isEmpty else { return }
+        var rows = ErrorRows(context)
+        for (index, problem) in problems {
+            let item = layout.items[index]
+            let row = Array(RowEvaluator.describe(batch, problem.position).utf8)
+            row.withUnsafeBytes {
+                rows.append(
+                    code: problem.code, reason: "\(item.name), \(item.text): \(problem.reason); the column is null",
+                    raw: $0)
+            }
+        }
+        output.emit(rows.finish(), to: .errors)
+    }
+}

@@ -1,0 +1,221 @@
+import DataflowOperator
+
+/// The stage in front of the exchange: expressions, lateness, and partial aggregates of what passes.
+///
+/// Partial states leave when there are many groups, when the watermark could close one of their windows, before a
+/// checkpoint, and after a short while; so nothing waits here long and nothing stays behind a barrier. Where keys hardly
+/// repeat, rows go on as partial states of their own and the table is left out.
+final class LocalAggregation: Transform {
+    typealias Config = WindowAggConfig
+    static var info: OperatorInfo { WindowAgg.info }
+    static func outputs(_ config: WindowAggConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] {
+        try WindowAgg.outputs(config, inputs: inputs)
+    }
+
+    /// Bounds on what is held: whatever comes first.
+    private static let maxGroups = 1 << 16
+    private static let maxBytes = 16 << 20
+    /// The longest that a partial state waits where no watermark will call for it.
+    private static let maxDelay = Duration.milliseconds(100)
+
+    private let plan: AggregationPlan
+    private let context: OperatorContext
+    private let evaluator: RowEvaluator
+    private let groups: GroupedAggregates
+    private let schema: Schema
+    private var benefit = PreAggregationBenefit()
+    /// The start of the earliest window held.
+    private var earliest = Int64.max
+    private let delay: Duration
+    private var isTickPending = false
+
+    init(_ plan: AggregationPlan, _ config: WindowAggConfig, _ context: OperatorContext) {
+        self.plan = plan
+        self.context = context
+        evaluator = RowEvaluator(plan, context)
+        groups = GroupedAggregates(keys: plan.groupFields.map(\.type), plan.layout)
+        schema = plan.partial.schema
+        delay = plan.grid == nil ? min(LocalAggregation.maxDelay, config.emit / 4) : LocalAggregation.maxDelay
+    }
+
+    convenience init(_ config: WindowAggConfig, _ context: OperatorContext) throws(OperatorError) {
+        do throws(ConfigError) {
+            self.init(try AggregationPlan(config, input: context.inputs[0]), config, context)
+        } catch {
+            throw OperatorError(.user, .never, "invalid_config", error.description)
+        }
+    }
+
+    func process(
+        _ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer
+    ) throws(OperatorError) -> Progress {
+        let now = context.clock.wallMicroseconds
+        let (selected, refused) = evaluator.select(batch, now: now)
+        evaluator.report(refused, of: batch, &output)
+        var rows = selected.map { batch.filter($0) } ?? batch
+        let filtered = batch.rowCount - rows.rowCount - refused.count
+        var errors = refused.count
+        var late = 0
+        if case .event(let column) = plan.time {
+            (rows, late) = splitOffLate(rows, column, &errors, &output)
+        }
+        let (evaluated, failed) = evaluator.evaluate(rows, now: now)
+        evaluator.report(failed, of: rows, &output)
+        errors += failed.count
+        context.counters.add(
+            filtered: filtered, aggregated: evaluated.rows.rowCount, late: late, errors: errors)
+        guard evaluated.rows.rowCount > 0 else { return .done }
+        aggregate(evaluated, now, &output)
+        return .done
+    }
+
+    /// Sends rows whose window was closed for their split to the port `late`, rows without a time to the errors.
+    private func splitOffLate(
+        _ rows: RecordBatch, _ column: Int, _ errors: inout Int, _ output: inout OutputBuffer
+    ) -> (RecordBatch, late: Int) {
+        guard let grid = plan.grid, let times = rows.columns[column].int64Values else { return (rows, 0) }
+        var rows = rows
+        var times_ = times
+        if let validity = rows.columns[column].validity, validity.setCount < rows.rowCount {
+            let missing = rows.filter(~validity)
+            var report = ErrorRows(context)
+            for row in 0..<missing.rowCount {
+                let text = Array(RowEvaluator.describe(missing, row).utf8)
+                text.withUnsafeBytes {
+                    report.append(
+                        code: "missing_time",
+                        reason: "\(rows.schema.fields[column].name) is null, expected the event's time", raw: $0)
+                }
+            }
+            output.emit(report.finish(), to: .errors)
+            errors += missing.rowCount
+            rows = rows.filter(validity)
+            times_ = rows.columns[column].int64Values ?? times
+        }
+        guard let marks = rows.splitWatermark else { return (rows, 0) }
+        let inTime = Bitmap(count: rows.rowCount) { i in
+            let mark = marks[i]
+            return mark == .min || mark < saturating(grid.end(grid.start(of: times_[i])), plus: plan.allowedLateness)
+        }
+        let late = rows.rowCount - inTime.setCount
+        guard late > 0 else { return (rows, 0) }
+        output.emit(rows.filter(~inTime), to: OutputPort(index: 1))
+        return (rows.filter(inTime), late)
+    }
+
+    private func aggregate(_ evaluated: RowEvaluator.Evaluated, _ now: Int64, _ output: inout OutputBuffer) {
+        let count = evaluated.rows.rowCount
+        var keys = evaluated.keys
+        if let grid = plan.grid {
+            let starts: Values<Int64>
+            if case .event(let column) = plan.time, let times = evaluated.rows.columns[column].int64Values {
+                starts = Values(count: count) { target in
+                    times.withUnsafeBufferPointer { grid.starts($0, into: target) }
+                }
+            } else {
+                starts = Values(repeating: grid.start(of: now), count: count)
+            }
+            starts.withUnsafeBufferPointer { for start in $0 where start < earliest { earliest = start } }
+            keys.insert(Column(.timestamp, .int64(starts)), at: 0)
+        }
+        let inputs = evaluator.inputs(evaluated.arguments, evaluated.filters, count: count)
+        if benefit.isBypassed(count) {
+            earliest = .max
+            output.emit(RecordBatch(schema, keys + groups.rowStates(inputs), rowCount: count))
+            return
+        }
+        let ids = groups.groups(keys, count: count)
+        ids.withUnsafeBufferPointer { groups.update(inputs, $0) }
+        if benefit.isPoor(count, groups: groups.count) || groups.count >= LocalAggregation.maxGroups
+            || groups.byteCount >= LocalAggregation.maxBytes
+        {
+            flush(&output)
+        } else if !isEventTime, !isTickPending {
+            isTickPending = true
+            context.tick.request(at: context.clock.now.advanced(by: delay))
+        }
+    }
+
+    private var isEventTime: Bool { if case .event = plan.time { true } else { false } }
+
+    /// Sends all partial states on. At most ``maxGroups`` and a batch: within what one call may emit.
+    private func flush(_ output: inout OutputBuffer) {
+        benefit.flushed()
+        earliest = .max
+        guard groups.count > 0 else { return }
+        groups.table.allIDs.withUnsafeBufferPointer { ids in
+            var start = 0
+            while start < ids.count {
+                let end = min(ids.count, start + RecordBatch.defaultRowCount)
+                let part = UnsafeBufferPointer(rebasing: ids[start..<end])
+                let columns = groups.table.keys.columns(part) + groups.states(part)
+                output.emit(RecordBatch(schema, columns, rowCount: part.count))
+                start = end
+            }
+        }
+        groups.removeAll()
+    }
+
+    func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        guard isEventTime, let grid = plan.grid else { return .done }
+        switch watermark {
+        case .time(let time):
+            // Only a watermark that closes a window makes its rows leave.
+            if earliest != .max, time >= saturating(grid.end(earliest), plus: plan.allowedLateness) { flush(&output) }
+        // The watermark of others may close windows while this one is idle.
+        case .idle: flush(&output)
+        }
+        output.emit(watermark)
+        return .done
+    }
+
+    /// Splits end here: behind the exchange they mean nothing.
+    func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress { .done }
+
+    func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        isTickPending = false
+        flush(&output)
+        return .done
+    }
+
+    func prepareSnapshot(
+        _ checkpoint: CheckpointID, into output: inout OutputBuffer
+    ) throws(OperatorError) -> Progress {
+        flush(&output)
+        return .done
+    }
+
+    func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        flush(&output)
+        return .done
+    }
+}
+
+/// Decides whether pre-aggregation is worth its table: rows are at least halved, or they go past it for a while.
+struct PreAggregationBenefit {
+    /// Rows after which it is judged.
+    private static let sample = 1 << 14
+    /// Rows that go past before it is tried again.
+    private static let bypass = 1 << 19
+
+    private var rows = 0
+    private var bypassLeft = 0
+
+    /// Whether these rows should go past the table.
+    mutating func isBypassed(_ count: Int) -> Bool {
+        guard bypassLeft > 0 else { return false }
+        bypassLeft -= count
+        return true
+    }
+
+    /// Whether keys hardly repeat, now that `count` more rows are in the table; then the next ones go past it.
+    mutating func isPoor(_ count: Int, groups: Int) -> Bool {
+        rows += count
+        guard rows >= PreAggregationBenefit.sample, groups * 2 > rows else { return false }
+        bypassLeft = PreAggregationBenefit.bypass
+        return true
+    }
+
+    /// The table is empty again.
+    mutating func flushed() { rows = 0 }
+}
