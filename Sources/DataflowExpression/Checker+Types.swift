@@ -97,7 +97,9 @@ extension Checker {
         return type
     }
 
-    private func mismatch(_ left: Checked, _ right: Checked, _ purpose: String) -> ExpressionError {
+    private func mismatch(_ one: Checked, _ other: Checked, _ purpose: String) -> ExpressionError {
+        let isInOrder = one.expression.offset <= other.expression.offset
+        let (left, right) = isInOrder ? (one, other) : (other, one)
         let joint = purpose == "cannot compare" ? "with" : "and"
         var hint: String?
         if case .string(let text) = right.literal, let type = left.type, type.isNumeric {

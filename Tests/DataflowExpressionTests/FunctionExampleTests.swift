@@ -24,6 +24,8 @@ import Testing
         for name in Function.synonyms.keys { #expect(Function.named[name] == nil) }
         for name in Function.synonyms.values { #expect(Function.named[name] != nil) }
         for name in Function.otherNames.keys { #expect(Function.named[name] == nil, "\(name)") }
-        for function in Function.all where function.name != "now" { #expect(!function.examples.isEmpty, "\(function.name)") }
+        for function in Function.all where function.name != "now" {
+            #expect(!function.examples.isEmpty, "\(function.name)")
+        }
     }
 }
