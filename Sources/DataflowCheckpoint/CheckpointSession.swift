@@ -1,6 +1,5 @@
 import DataflowOperator
 import Glibc
-import Synchronization
 
 /// One run's right to write a pipeline's checkpoints: it holds the lock from ``LocalCheckpointStore/acquire()`` until
 /// ``release()``. Every call blocks.
@@ -33,7 +32,7 @@ public final class CheckpointSession: Sendable {
     /// What was found damaged or left over when the fence was taken; to be logged.
     public let reports: [String]
     private let lock: any CheckpointLock
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     private var files: any CheckpointFiles { store.files }
 
@@ -64,7 +63,7 @@ public final class CheckpointSession: Sendable {
         let bytes = try Envelope.encode(fence, kind: "fence", format: CheckpointFence.format)
         try store.writeDurably(bytes, store.path("fence"), in: store.directory)
         generation = fence.generation
-        state = Mutex(State(nextID: fence.highestCheckpoint + 1))
+        state = Lock(State(nextID: fence.highestCheckpoint + 1))
 
         // What a dead run left unfinished. Its ids are in the fence now.
         for id in ids where try store.files.read(store.path(of: id, "manifest"), 0..<0) == nil {

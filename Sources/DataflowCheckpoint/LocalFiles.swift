@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// The file operations of a local file system.
 public struct LocalFiles: CheckpointFiles {
@@ -128,11 +127,11 @@ public struct LocalFiles: CheckpointFiles {
 /// An flock'ed file: the system releases it when the process dies, however it dies.
 private final class FileLock: CheckpointLock {
     private let path: String
-    private let descriptor: Mutex<Int32>
+    private let descriptor: Lock<Int32>
 
     init(_ path: String, _ descriptor: Int32) {
         self.path = path
-        self.descriptor = Mutex(descriptor)
+        self.descriptor = Lock(descriptor)
     }
 
     func isInPlace() -> Bool {

@@ -1,5 +1,5 @@
+import DataflowCheckpoint
 import DataflowOperator
-import Synchronization
 
 /// The world outside of a ``CollectingSink``: what was committed stays, whatever happens to the pipeline.
 public final class CollectedRows: Sendable {
@@ -16,7 +16,7 @@ public final class CollectedRows: Sendable {
         var lastCommitted: CheckpointID?
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     public init() {}
 

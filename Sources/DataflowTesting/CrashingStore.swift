@@ -1,5 +1,4 @@
 import DataflowCheckpoint
-import Synchronization
 
 /// The file operations of the checkpoint store, dying before or after the n-th changing one. From then on nothing works:
 /// a dead process writes no more. What was written stays, as after kill −9; the next run opens the folder with ``LocalFiles``.
@@ -16,7 +15,7 @@ public final class CrashingStore: CheckpointFiles {
     private let files = LocalFiles()
     private let operation: Int?
     private let after: Bool
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// - Parameters:
     ///   - operation: which changing operation it dies at, from 0; nil never.

@@ -1,4 +1,4 @@
-import Synchronization
+import DataflowCheckpoint
 
 /// A door that tests open: who waits at it goes on when it is open. Waiting ends by cancellation, too.
 public final class Gate: Sendable {
@@ -9,9 +9,9 @@ public final class Gate: Sendable {
         var nextID = 0
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
-    public init(isOpen: Bool = false) { state = Mutex(State(isOpen: isOpen)) }
+    public init(isOpen: Bool = false) { state = Lock(State(isOpen: isOpen)) }
 
     public var isOpen: Bool { state.withLock(\.isOpen) }
 

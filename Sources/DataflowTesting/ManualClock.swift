@@ -1,6 +1,6 @@
+import DataflowCheckpoint
 import DataflowOperator
 import DataflowRuntime
-import Synchronization
 
 /// A clock that stands still until a test moves it.
 public final class ManualClock: TimedClock {
@@ -10,11 +10,11 @@ public final class ManualClock: TimedClock {
         var timers = TimerHeap()
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     /// - Parameter wallMicroseconds: the wall time at the start; default 2024-01-01T00:00:00Z.
     public init(wallMicroseconds: Int64 = 1_704_067_200_000_000) {
-        state = Mutex(State(now: .now, wall: wallMicroseconds))
+        state = Lock(State(now: .now, wall: wallMicroseconds))
     }
 
     public var now: ContinuousClock.Instant { state.withLock(\.now) }

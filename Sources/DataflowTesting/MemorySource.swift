@@ -1,5 +1,5 @@
+import DataflowCheckpoint
 import DataflowOperator
-import Synchronization
 
 /// What a ``MemorySource`` does, split by split; shared by all its subtasks and by the test, and kept across restarts.
 public final class MemoryScript: Sendable {
@@ -24,7 +24,7 @@ public final class MemoryScript: Sendable {
     public let schema: Schema
     public let splits: [[Step]]
     public let eventTime: String?
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// - Parameter splits: the steps of each split; a split belongs to subtask `index % parallelism`.
     public init(_ schema: Schema, splits: [[Step]], eventTime: String? = nil) {

@@ -1,5 +1,5 @@
+import DataflowCheckpoint
 import DataflowOperator
-import Synchronization
 
 /// Holds the lock of a ``Channel`` and executes what its state machine says, after leaving the lock.
 final class ChannelStorage: Sendable {
@@ -17,11 +17,11 @@ final class ChannelStorage: Sendable {
         var armed: ContinuousClock.Instant?
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let clock: any TimedClock
 
     init(lanes: Int, capacity: ChannelCapacity, clock: any TimedClock) {
-        state = Mutex(State(machine: ChannelStateMachine(lanes: lanes, capacity: capacity)))
+        state = Lock(State(machine: ChannelStateMachine(lanes: lanes, capacity: capacity)))
         self.clock = clock
     }
 

@@ -1,4 +1,4 @@
-import Synchronization
+import DataflowCheckpoint
 
 /// Messages to one receiver. Posting never waits; the senders send few.
 package final class Mailbox<Message: Sendable>: Sendable {
@@ -11,7 +11,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
         var deadline: ContinuousClock.Instant?
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let clock: any TimedClock
 
     package init(clock: any TimedClock) { self.clock = clock }

@@ -30,7 +30,7 @@ public final class PipelineRunner: Sendable {
     private let files: any CheckpointFiles
     private let clock: any TimedClock
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// Wakes a run that waits between two attempts.
     private let wakeUp = Mailbox<Void>(clock: SystemClock())
 

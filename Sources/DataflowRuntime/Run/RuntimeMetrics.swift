@@ -1,3 +1,4 @@
+import DataflowCheckpoint
 import DataflowOperator
 import Synchronization
 
@@ -55,7 +56,7 @@ public final class RuntimeMetrics: Sendable {
     public let edges: [EdgeMetrics]
     /// Rows that the sources have emitted together.
     public let sourceRows = Atomic<Int>(0)
-    private let checkpoint = Mutex(CheckpointMetrics())
+    private let checkpoint = Lock(CheckpointMetrics())
 
     /// What is known of checkpoints.
     public struct CheckpointMetrics: Hashable, Sendable {

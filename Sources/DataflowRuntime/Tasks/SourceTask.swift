@@ -6,7 +6,7 @@ import Synchronization
 final class SourceStatus: Sendable {
     enum Phase: Sendable { case starting, busy, idle, ended }
 
-    private let state = Mutex((phase: Phase.starting, since: ContinuousClock.now))
+    private let state = Lock((phase: Phase.starting, since: ContinuousClock.now))
 
     var current: (phase: Phase, since: ContinuousClock.Instant) { state.withLock { $0 } }
 
