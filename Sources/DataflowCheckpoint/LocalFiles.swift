@@ -42,6 +42,7 @@ public struct LocalFiles: CheckpointFiles {
         guard fstat(descriptor, &status) == 0 else { throw .file("read", path) }
         let start = range?.lowerBound ?? 0
         let wanted = max(0, min(range?.upperBound ?? Int.max, Int(status.st_size)) - start)
+        if wanted == 0 { return [] }
         var failed = false
         let bytes = [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in
             while count < wanted {

@@ -25,7 +25,7 @@ package enum Received: Sendable {
 ///
 /// Every lane has one producer and a capacity of its own, so that a lane blocked for a checkpoint cannot keep another's
 /// barrier out. Bytes and batches count until the consumer takes them. A batch that is larger than the capacity is admitted
-/// when its lane holds no other. Watermarks, split events, barriers and ends cost nothing and never wait; a watermark
+/// when its lane holds no other. A producer that waits goes on when half of its lane is free. Watermarks, split events, barriers and ends cost nothing and never wait; a watermark
 /// behind a watermark replaces it, so they cannot pile up.
 struct ChannelStateMachine<Producer, Consumer> {
     private struct Lane {
@@ -101,6 +101,14 @@ struct ChannelStateMachine<Producer, Consumer> {
         return lane.batches == 0 || (lane.batches < capacity.batches && lane.bytes + bytes <= capacity.bytes)
     }
 
+    /// Whether a producer that waits may go on: when half of the lane is free, so that producer and consumer of a full lane
+    /// do not wake each other for every batch.
+    private func admitsAgain(_ bytes: Int, _ lane: Int) -> Bool {
+        let held = lanes[lane]
+        return held.batches == 0
+            || (held.batches <= capacity.batches / 2 && held.bytes <= capacity.bytes / 2 && admits(bytes, lane))
+    }
+
     private mutating func append(_ element: StreamElement, bytes: Int, _ lane: Int) {
         switch element {
         case .batch:
@@ -129,7 +137,7 @@ struct ChannelStateMachine<Producer, Consumer> {
             if case .batch = element {
                 lanes[index].bytes -= bytes
                 lanes[index].batches -= 1
-                if let waiting = lanes[index].waiting, admits(waiting.bytes, index) {
+                if let waiting = lanes[index].waiting, admitsAgain(waiting.bytes, index) {
                     lanes[index].waiting = nil
                     append(.batch(waiting.batch), bytes: waiting.bytes, index)
                     producer = waiting.producer
