@@ -19,6 +19,8 @@ public final class RowStore {
     public private(set) var upperBound = 0
     /// Rows in use.
     public private(set) var count = 0
+    /// Rises when text has been copied together to free memory: columns read before hold the old copy.
+    public private(set) var textGeneration = 0
     private let canonical: Bool
     private var spareBlock: RowBlock?
 
@@ -216,6 +218,7 @@ public final class RowStore {
         guard garbage > max(1 << 20, liveTextByteCount) else { return }
         let old = arena
         arena = TextArena()
+        textGeneration += 1
         for id in 0..<upperBound {
             let row = words + id * layout.width
             guard row[1] & 1 != 0 else { continue }
@@ -344,6 +347,7 @@ public final class RowStore {
         return Column(slot.type, storage, validity: validity(index, ids), count: ids.count)
     }
 
+    /// Views of the text of these rows, and of the arena's chunks only those that they refer to.
     private func views(_ slot: RowLayout.Slot, _ ids: UnsafeBufferPointer<Int32>) -> ViewStorage {
         var anyLong = false
         let views = Values<StringView>(count: ids.count) { target in
@@ -353,7 +357,24 @@ public final class RowStore {
                 if !target[i].isInline { anyLong = true }
             }
         }
-        return ViewStorage(views: views, buffers: anyLong ? arena.chunks : [])
+        guard anyLong else { return ViewStorage(views: views, buffers: []) }
+        var numbers = [Int32](repeating: -1, count: arena.chunks.count)
+        var buffers: [Buffer] = []
+        let renumbered = Values<StringView>(count: views.count) { target in
+            views.withUnsafeBufferPointer { views in
+                for i in 0..<views.count {
+                    target[i] = views[i]
+                    if views[i].isInline { continue }
+                    let chunk = views[i].bufferIndex
+                    if numbers[chunk] < 0 {
+                        numbers[chunk] = Int32(truncatingIfNeeded: buffers.count)
+                        buffers.append(arena.chunks[chunk])
+                    }
+                    target[i] = views[i].movingBuffer(by: Int(numbers[chunk]) - chunk)
+                }
+            }
+        }
+        return ViewStorage(views: renumbered, buffers: buffers)
     }
 
     private func validity(_ index: Int, _ ids: UnsafeBufferPointer<Int32>) -> Bitmap? {

@@ -9,6 +9,7 @@ public struct SnapshotChunks: Sendable {
 
     private var batches: [RecordBatch?] = []
     private var dirty: [Bool] = []
+    private var generation = 0
 
     public init() {}
 
@@ -44,10 +45,17 @@ public struct SnapshotChunks: Sendable {
     }
 
     /// The batches of all chunks below `upperBound`; those that changed are built anew, empty ones left out.
+    ///
+    /// - Parameter generation: another number than last time (``RowStore/textGeneration``) builds all of them anew, so
+    ///   that old text is let go.
     public mutating func take<E: Error>(
-        upperBound: Int, _ build: (Range<Int>) throws(E) -> RecordBatch?
+        upperBound: Int, generation: Int = 0, _ build: (Range<Int>) throws(E) -> RecordBatch?
     ) throws(E) -> [RecordBatch] {
         extend(to: upperBound)
+        if generation != self.generation {
+            self.generation = generation
+            dirty = dirty.map { _ in true }
+        }
         let chunks = (upperBound + SnapshotChunks.size - 1) >> SnapshotChunks.shift
         if chunks < dirty.count {
             dirty.removeLast(dirty.count - chunks)

@@ -111,7 +111,7 @@ final class AppendTop: Top {
     }
 
     func snapshot() -> [RecordBatch] {
-        chunks.take(upperBound: rows.upperBound) { range in
+        chunks.take(upperBound: rows.upperBound, generation: rows.textGeneration) { range in
             let ids = range.map { Int32(truncatingIfNeeded: $0) }.filter { rows.contains($0) }
             return ids.isEmpty ? nil : plan.stateBatch(rows.columns(ids), count: ids.count)
         }

@@ -214,7 +214,7 @@ final class UpsertTop: Top {
     }
 
     func snapshot() -> [RecordBatch] {
-        chunks.take(upperBound: keys.upperBound) { range in
+        chunks.take(upperBound: keys.upperBound, generation: rows.textGeneration) { range in
             let ids = keys.liveIDs(range)
             return ids.isEmpty ? nil : plan.stateBatch(rows.columns(ids), count: ids.count)
         }

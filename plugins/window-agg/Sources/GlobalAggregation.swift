@@ -2,12 +2,14 @@ import DataflowOperator
 
 /// Merges partial states of groups for ever and tells what has changed.
 final class GlobalAggregation: FinalStage {
+    private let context: OperatorContext
     private let global: GlobalGroups
     private let groupCount: Int
     private let state: GroupState
     private var chunks = SnapshotChunks()
 
     init(_ shape: PartialShape, _ config: WindowAggConfig, _ context: OperatorContext) {
+        self.context = context
         global = GlobalGroups(shape.groupFields, shape.layout, config, context)
         groupCount = shape.groupFields.count
         state = GroupState(shape.groupFields, shape.layout)
@@ -22,6 +24,7 @@ final class GlobalAggregation: FinalStage {
     }
 
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        context.counters.add(aggregated: batch.rowCount)
         let ids = global.groups.groups(Array(batch.columns.prefix(groupCount)), count: batch.rowCount)
         ids.withUnsafeBufferPointer { ids in
             global.groups.merge(batch.columns[groupCount...], ids)
@@ -40,7 +43,10 @@ final class GlobalAggregation: FinalStage {
     func finish(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
 
     func snapshot() -> StateSnapshot {
-        let batches = chunks.take(upperBound: global.groups.table.upperBound) { state.batch(global.groups, $0) }
+        let keys = global.groups.table.keys
+        let batches = chunks.take(upperBound: keys.upperBound, generation: keys.textGeneration) {
+            state.batch(global.groups, $0)
+        }
         return [StateTable("groups", distribution: .keyGroup(column: 0), batches)]
     }
 }

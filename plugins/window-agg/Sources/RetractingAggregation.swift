@@ -142,7 +142,8 @@ final class RetractingAggregation: FinalStage {
     func finish(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
 
     func snapshot() -> StateSnapshot {
-        let batches = chunks.take(upperBound: keys.upperBound) { rows($0) }
+        let generation = keys.keys.textGeneration &+ arguments.textGeneration
+        let batches = chunks.take(upperBound: keys.upperBound, generation: generation) { rows($0) }
         return [StateTable("rows", distribution: .keyGroup(column: 0), batches)]
     }
 

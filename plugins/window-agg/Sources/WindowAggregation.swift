@@ -63,6 +63,7 @@ final class WindowAggregation: FinalStage {
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         let batch = settleClosed(batch, &output)
         guard batch.rowCount > 0 else { return .done }
+        context.counters.add(aggregated: batch.rowCount)
         let ids = groups.groups(Array(batch.columns.prefix(groupFields.count)), count: batch.rowCount)
         list(ids, batch.columns[0])
         ids.withUnsafeBufferPointer { ids in
@@ -107,11 +108,9 @@ final class WindowAggregation: FinalStage {
         }
         let refused = batch.filter(~isOpen)
         var errors = ErrorRows(context)
-        var rows = 0
         let counts = refused.columns[groupFields.count].int64Values
         for row in 0..<refused.rowCount {
             let count = Int(counts?[row] ?? 0)
-            rows += count
             let text = Array(RowEvaluator.describe(refused, row).utf8)
             text.withUnsafeBytes {
                 errors.append(
@@ -122,7 +121,7 @@ final class WindowAggregation: FinalStage {
             }
         }
         output.emit(errors.finish(), to: .errors)
-        context.counters.add(aggregated: -rows, errors: rows)
+        context.counters.add(errors: closed)
         return batch.filter(isOpen)
     }
 
@@ -224,7 +223,10 @@ final class WindowAggregation: FinalStage {
     func finish(into output: inout OutputBuffer) -> Progress { close(upTo: .max, into: &output) }
 
     func snapshot() -> StateSnapshot {
-        let batches = chunks.take(upperBound: groups.table.upperBound) { state.batch(groups, $0) }
+        let keys = groups.table.keys
+        let batches = chunks.take(upperBound: keys.upperBound, generation: keys.textGeneration) {
+            state.batch(groups, $0)
+        }
         let progress = RecordBatch(
             WindowAggregation.progress, [Column(.timestamp, .int64(Values(repeating: closedUpTo, count: 1)))])
         return [

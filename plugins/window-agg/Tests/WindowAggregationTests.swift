@@ -123,4 +123,98 @@ import Testing
             }
         }
     }
+
+    private static let narrow = Schema([Field("t", .timestamp), Field("g", .string), Field("v", .int64)])
+
+    @Test func `windows over the time of processing close behind its clock, and all at the end`() throws {
+        let config = try settings(groups: ["g"], [("n", "count(*)")], window: .tumbling(.seconds(10)))
+        let clock = ManualClock(wallMicroseconds: 1_000_000_000_000)
+        let harness = try OperatorHarness(WindowAgg.self, config, input: Stream(Self.narrow), clock: clock)
+        #expect(harness.outputs[0].eventTime == nil)
+        func rows(_ n: Int) -> [[Value]] { (0..<n).map { _ in [.null, "a", .null] } }
+        try harness.process(rows(2), schema: Self.narrow)
+        try harness.advanceClock(by: .seconds(9))
+        try harness.process(rows(3), schema: Self.narrow)
+        try harness.advanceClock(by: .milliseconds(900))
+        #expect(harness.take().rows().isEmpty)
+        try harness.advanceClock(by: .milliseconds(700))
+        let first = Int64(1_000_000_000_000)
+        #expect(harness.take().rows() == [[.timestamp(first), .timestamp(first + 10_000_000), "a", 5]])
+        try harness.process(rows(1), schema: Self.narrow)
+        let state = try harness.checkpoint()
+        #expect(harness.take().rows().isEmpty)
+        let restored = try OperatorHarness(
+            WindowAgg.self, config, input: Stream(Self.narrow), restoring: state, clock: clock)
+        try restored.process(rows(1), schema: Self.narrow)
+        try restored.finish(lastWatermark: false)
+        #expect(restored.take().rows() == [[.timestamp(first + 10_000_000), .timestamp(first + 20_000_000), "a", 2]])
+    }
+
+    @Test func `rows without a time go to errors, rows for a window that has left too`() throws {
+        let config = try settings(groups: ["g"], [("n", "count(*)")], window: .tumbling(.seconds(10)), time: "t")
+        let harness = try OperatorHarness(WindowAgg.self, config, input: Stream(Self.narrow, eventTime: "t"))
+        try harness.process([[.null, "a", 1], [.timestamp(5_000_000), "a", 1]], schema: Self.narrow)
+        #expect(harness.output.errors.map(\.code) == ["missing_time"])
+        #expect(harness.accountsForEveryRow)
+        try harness.advance(to: .time(12_000_000))
+        #expect(harness.take().rows() == [[.timestamp(0), .timestamp(10_000_000), "a", 1]])
+        // Not behind its own split, whose watermark was left out while it was idle.
+        try harness.process([[.timestamp(6_000_000), "a", 1], [.timestamp(11_000_000), "a", 1]], schema: Self.narrow)
+        try harness.finish()
+        #expect(harness.output.errors.map(\.code) == ["window_closed"])
+        #expect(harness.output.rows() == [[.timestamp(10_000_000), .timestamp(20_000_000), "a", 1]])
+    }
+
+    @Test func `closing many groups is cut in pieces and the watermark comes behind them`() throws {
+        let config = try settings(groups: ["v"], [("n", "count(*)")], window: .tumbling(.seconds(10)), time: "t")
+        let input = Stream(Self.narrow, eventTime: "t")
+        let stage = try #require(try WindowAgg.localStage(config, inputs: [input]))
+        let outputs = try WindowAgg.outputs(config, inputs: [input])
+        let node = try WindowAgg(config, .testing(inputs: [stage.output], outputs: outputs))
+        try node.open(restoring: [])
+        let groups = 300_000
+        for start in stride(from: 0, to: groups, by: 10_000) {
+            let ids = (start..<start + 10_000).map { Int64($0) }
+            let columns: [Column] = [.timestamp(ids.map { _ in 0 }), .int64(ids), .int64(ids.map { _ in 1 })]
+            var output = OutputBuffer()
+            #expect(try node.process(RecordBatch(stage.output.schema, columns), from: .main, into: &output) == .done)
+        }
+        var output = OutputBuffer()
+        var progress = try node.advance(to: .time(10_000_000), into: &output)
+        var pieces = 0
+        var rows = 0
+        var last: OutputBuffer.Element?
+        while true {
+            let elements = output.drain()
+            #expect(elements.count <= 17)
+            for case .batch(let batch, _) in elements { rows += batch.rowCount }
+            last = elements.last
+            pieces += 1
+            guard progress == .more else { break }
+            progress = try node.resume(into: &output)
+        }
+        #expect(pieces == 3 && rows == groups)
+        guard case .watermark(.time(10_000_000)) = last else {
+            Issue.record("the watermark is not the last")
+            return
+        }
+        #expect(try node.snapshot(CheckpointID(1))[0].rowCount == 0)
+    }
+
+    @Test(
+        arguments: [
+            (0, 0), (9, 0), (10, 10), (-1, -10), (-10, -10), (-11, -20), (.max, .max - 7), (.min, .min),
+            (.min + 1, .min),
+        ] as [(Int64, Int64)])
+    func `slices are cut by floor division, also before the epoch and at the ends of time`(time: Int64, start: Int64) {
+        #expect(SliceGrid(size: 10).start(of: time) == start)
+        #expect(SliceGrid(size: 10).end(start) >= time)
+    }
+
+    @Test func `an offset moves the grid and is taken modulo the size`() {
+        for offset in [3, 13, -7] as [Int64] {
+            let grid = SliceGrid(size: 10, offset: offset)
+            #expect([2, 3, 12, 13, -7, -8].map { grid.start(of: $0) } == [-7, 3, 3, 13, -7, -17])
+        }
+    }
 }

@@ -1,0 +1,238 @@
+import DataflowOperator
+import DataflowTesting
+import Testing
+
+@testable import WindowAgg
+
+@Suite struct AggregateTests {
+    /// One aggregate over the values of one column `v`, as one batch, as batches of one row, and over an upsert stream
+    /// in which other rows have come and gone.
+    private func results(_ text: String, _ type: DataType, _ values: [Value]) throws -> [Value] {
+        let schema = Schema([Field("id", .int64, nullable: false), Field("v", type)])
+        let config = try settings([("r", text)])
+        let rows = values.enumerated().map { [.int(Int64($0)), $1] }
+        var results: [Value] = []
+        for size in [values.count, 1] {
+            let harness = try OperatorHarness(WindowAgg.self, config, input: Stream(schema))
+            for start in stride(from: 0, to: rows.count, by: max(1, size)) {
+                try harness.process(Array(rows[start..<min(rows.count, start + size)]), schema: schema)
+                _ = try harness.checkpoint()
+            }
+            try harness.finish()
+            results.append(harness.output.table(key: [])[[]]?.first ?? "no row")
+        }
+        guard !text.hasPrefix("first"), !text.hasPrefix("last") else { return results }
+        let harness = try OperatorHarness(WindowAgg.self, config, input: Stream(schema, kind: .upsert(key: ["id"])))
+        try harness.process(rows.reversed() + rows.map { [.int(100), $0[1]] }, schema: schema)
+        try harness.process(rows.map { [$0[0], values.last ?? .null] }, schema: schema)
+        try harness.process(RecordBatch(schema, rows: rows.map { [$0[0], .null] }, deletes: rows.map { _ in true }))
+        try harness.process(rows, schema: schema)
+        try harness.process(RecordBatch(schema, rows: [[100, .null]], deletes: [true]))
+        try harness.finish()
+        results.append(harness.output.table(key: [])[[]]?.first ?? "no row")
+        return results
+    }
+
+    private static let cents = DataType.decimal(precision: 10, scale: 2)
+    private static func cents(_ n: Int128) -> Value { .decimal(n, scale: 2) }
+
+    static let table: [(String, DataType, [Value], Value)] = [
+        ("count(*)", .int64, [1, .null, 2], 3),
+        ("count(v)", .int64, [1, .null, 2], 2),
+        ("count(distinct v)", .string, ["a", "b", "a", .null], 2),
+        ("count(distinct v)", .float64, [.float(-0.0), .float(0), .float(.nan), .float(.nan)], 2),
+        ("sum(v)", .int64, [.null], .null),
+        ("sum(v)", .int64, [.int(.max), 1, -1], .int(.max)),
+        ("sum(v)", .int64, [.int(.max), .int(.min), -1], -2),
+        ("sum(v)", .int64, [.int(.max), 1], .null),
+        ("avg(v)", .int64, [.int(.max), .int(.max)], .float(9_223_372_036_854_775_808)),
+        ("sum(v)", .int32, [.int(2_000_000_000), .int(2_000_000_000)], 4_000_000_000),
+        ("sum(v)", .float64, [1e20, 1.0, -1e20], 1.0),
+        ("sum(v)", .float64, [.float(0.1), .float(0.2), .float(0.3)], .float(0.6)),
+        ("sum(v)", .float64, [.float(.infinity), 1.0], .float(.infinity)),
+        ("avg(v)", .float32, [1.5, 2.5, .null], 2.0),
+        ("sum(v)", cents, [cents(150), .null, cents(-25)], cents(125)),
+        ("avg(v)", cents, [cents(100), cents(100), cents(0)], .decimal(666_667, scale: 6)),
+        ("avg(v)", cents, [cents(-100), cents(-100), cents(0)], .decimal(-666_667, scale: 6)),
+        ("min(v)", .float64, [.float(.nan), 2.0, -1.0], -1.0),
+        ("min(v)", .float32, [2.5, -1.5], -1.5),
+        ("max(v)", .int32, [-5, .null, -7], -5),
+        ("max(v)", .string, ["b", "ä", "a"], "ä"),
+        ("min(v)", .bool, [true, false], false),
+        ("max(v)", .date, [.date(-3), .date(-4)], .date(-3)),
+        ("min(v)", .timestamp, [.timestamp(5), .timestamp(-5)], .timestamp(-5)),
+        ("min(v)", cents, [cents(3), cents(-3)], cents(-3)),
+        ("max(v)", .list(.int64), [[1, 2], [1], [1, .null]], [1, .null]),
+        ("first(v)", .string, [.null, "b", "a"], "b"),
+        ("last(v)", .string, ["b", "a", .null], "a"),
+        ("any(v)", .int64, [.null, 7], 7),
+        ("bool_and(v)", .bool, [true, .null], true),
+        ("bool_and(v)", .bool, [true, false], false),
+        ("bool_or(v)", .bool, [.null, .null], .null),
+        ("bool_or(v)", .bool, [false, true], true),
+        ("mode(v)", .string, ["b", "a", .null, .null, .null, "a", "b"], "a"),
+        ("mode(v)", .int64, [.null], .null),
+        ("min_by(v, id)", .string, [.null, "a"], .null),
+        ("max_by(v, id % 2)", .string, ["x", "c", "y", "b"], "b"),
+        ("min_by(v, v)", .string, ["long text that is not in the view", "short"], "long text that is not in the view"),
+        ("count(*) filter (where v > 1)", .int64, [1, 2, .null, 3], 2),
+        ("sum(v) filter (where v > 9)", .int64, [1, 2], .null),
+        ("mode(v) filter (where v > 1)", .int64, [1, 1, 3, 2], 2),
+    ]
+
+    @Test(arguments: table)
+    func `an aggregate follows SQL, however the rows are cut, and takes rows back`(
+        text: String, type: DataType, values: [Value], expected: Value
+    ) throws {
+        for result in try results(text, type, values) { #expect("\(result)" == "\(expected)") }
+    }
+
+    @Test func `infinities and NaN can be taken back from a sum`() throws {
+        let schema = Schema([Field("id", .int64, nullable: false), Field("v", .float64)])
+        let harness = try OperatorHarness(
+            WindowAgg.self, try settings([("s", "sum(v)")], emit: .zero),
+            input: Stream(schema, kind: .upsert(key: ["id"])))
+        func put(_ id: Int64, _ value: Double) throws -> Value? {
+            try harness.process([[.int(id), .float(value)]], schema: schema)
+            try harness.advanceClock(by: .seconds(1))
+            return harness.output.table(key: [])[[]]?.first
+        }
+        #expect(try put(1, 2.5) == 2.5)
+        #expect(try put(2, .infinity) == .float(.infinity))
+        #expect("\(try put(3, -.infinity) ?? .null)" == "\(Value.float(.nan))")
+        #expect(try put(2, 1) == .float(-.infinity))
+        #expect(try put(3, 1) == 4.5)
+    }
+
+    @Test func `a sum that does not fit is null and a row on the errors port`() throws {
+        let narrow = Schema([Field("g", .string), Field("v", .int64)])
+        let harness = try OperatorHarness(
+            WindowAgg.self, try settings(groups: ["g"], [("s", "sum(v)")]), input: Stream(narrow))
+        try harness.process([["a", .int(.max)], ["a", 1], ["b", 1]], schema: narrow)
+        try harness.finish()
+        #expect(harness.output.table(key: ["g"]) == [["a"]: ["a", .null], ["b"]: ["b", 1]])
+        #expect(harness.output.errors.map(\.code) == ["sum_out_of_range"])
+        #expect(
+            harness.output.errors[0].reason.hasPrefix("s, sum(v): the sum 9223372036854775808 does not fit into int64"))
+        try harness.process([["a", -1]], schema: narrow)
+        try harness.finish()
+        #expect(harness.output.table(key: ["g"])[["a"]] == ["a", .int(.max)])
+    }
+
+    @Test func `a row for which an expression has no value goes to errors and is counted there`() throws {
+        let narrow = Schema([Field("g", .string), Field("v", .int64)])
+        var config = try settings([("n", "count(*)"), ("s", "sum(10 / v)")], condition: "10 / v < 100")
+        config.groupBy = GroupBy([("number", try ExpressionText("cast(g as int64)"))])
+        let harness = try OperatorHarness(WindowAgg.self, config, input: Stream(narrow))
+        try harness.process([["1", 1], ["x", 1], ["1", 0], ["2", .null], ["1", 5]], schema: narrow)
+        try harness.finish()
+        #expect(harness.output.rows() == [[1, 2, 12]] || harness.output.rows() == [[1, 2, .float(12)]])
+        #expect(Set(harness.output.errors.map(\.code)) == ["division_by_zero", "invalid_cast"])
+        #expect(harness.accountsForEveryRow)
+    }
+
+    @Test func `sum, avg and count of the same share their state`() throws {
+        let input = Stream(schema)
+        let config = try settings([
+            ("a", "sum(x)"), ("b", "avg(x)"), ("c", "sum(x) filter (where flag)"), ("d", "count(*)"), ("e", "SUM( x )"),
+        ])
+        let stage = try #require(try WindowAgg.localStage(config, inputs: [input]))
+        #expect(stage.output.schema.names == ["#0.count", "#1.sum", "#1.count", "#2.sum", "#2.count"])
+    }
+}
+
+@Suite struct WindowAggConfigTests {
+    static let table: [(String, [(String, String)], String)] = [
+        ("an aggregate that is not there", [("a", "summ(x)")], "there is no aggregate summ"),
+        ("a star where none belongs", [("a", "sum(*)")], "sum(*) has no meaning: name a column"),
+        (
+            "too few arguments", [("a", "min_by(x)")],
+            "min_by takes two arguments, the value and what orders it, found 1"
+        ),
+        ("too many arguments", [("a", "sum(x, k)")], "sum takes one argument, found 2"),
+        ("a distinct sum", [("a", "sum(distinct x)")], "sum(distinct …) is not available"),
+        ("a sum of text", [("a", "sum(s)")], "sum takes a number, found string"),
+        ("a bool_and of numbers", [("a", "bool_and(x)")], "bool_and takes a bool, found int64"),
+        ("a name twice", [("g", "count(*)")], "the output already has a column `g`"),
+    ]
+
+    @Test(arguments: table)
+    func `what is wrong is found before running`(
+        what: String, aggregates: [(String, String)], message: String
+    ) throws {
+        let config = try settings(groups: ["g"], aggregates)
+        let error = #expect(throws: ConfigError.self) {
+            _ = try WindowAgg.outputs(config, inputs: [Stream(schema)])
+        }
+        #expect(error?.diagnostics.map(\.message) == [message])
+    }
+
+    @Test func `windows over an upsert stream, first over an upsert stream and undeclared times are refused`() throws {
+        func message(_ config: WindowAggConfig, _ input: Stream) -> String? {
+            do throws(ConfigError) {
+                _ = try WindowAgg.outputs(config, inputs: [input])
+                return nil
+            } catch {
+                return error.diagnostics.first?.message
+            }
+        }
+        let upserts = Stream(schema, kind: .upsert(key: ["id"]))
+        let windows = try settings([("n", "count(*)")], window: .tumbling(.seconds(1)))
+        #expect(
+            message(windows, upserts) == "windows over time need a stream of facts, found an upsert stream keyed by id")
+        #expect(
+            message(try settings([("n", "last(x)")]), upserts)
+                == "last needs a stream of facts: in an upsert stream rows are replaced and have no order")
+        let timed = try settings([("n", "count(*)")], window: .tumbling(.seconds(1)), time: "t")
+        #expect(message(timed, Stream(schema)) == "`t` is not declared as event time")
+        #expect(message(timed, Stream(schema, eventTime: "t")) == nil)
+        let wrong = try settings([("n", "count(*)")], window: .tumbling(.seconds(1)), time: "x")
+        #expect(message(wrong, Stream(schema, eventTime: "t")) == "`x` is of type int64, expected a timestamp")
+        let start = try settings(groups: [], [("window_start", "count(*)")], window: .tumbling(.seconds(1)))
+        #expect(message(start, Stream(schema)) == "the output already has a column `window_start`")
+    }
+
+    @Test func `the settings are read from their text, other shapes of windows are refused by name`() throws {
+        func decode(_ entries: [(String, ConfigNode)]) -> Result<WindowAggConfig, ConfigError> {
+            do throws(ConfigError) {
+                return .success(
+                    try WindowAggConfig(
+                        decoding: .mapping(entries + [("aggregates", .mapping([("n", .text("count(*)"))]))])))
+            } catch {
+                return .failure(error)
+            }
+        }
+        func message(_ entries: [(String, ConfigNode)]) -> String? {
+            guard case .failure(let error) = decode(entries), let message = error.diagnostics.first?.message else {
+                return nil
+            }
+            // The key stands in front.
+            return message.replacing("`window`: ", with: "").replacing("`group_by`: ", with: "")
+        }
+        let config = try decode([
+            ("group_by", ConfigNode(.sequence([.text("country"), .text("a.b")]))),
+            ("window", .mapping([("tumbling", .text("10s")), ("offset", .text("1s"))])), ("time", .text("at")),
+            ("allowed_lateness", .text("5s")), ("emit", .text("2s")),
+        ]).get()
+        #expect(config.groupBy.terms.map(\.name) == ["country", "b"])
+        #expect(config.window == .tumbling(.seconds(10), offset: .seconds(1)) && config.emit == .seconds(2))
+        #expect(try WindowAggConfig(decoding: config.encoded).window == config.window)
+        #expect(try decode([("group_by", .text("country"))]).get().groupBy.terms.map(\.name) == ["country"])
+        #expect(
+            message([("window", .mapping([("sliding", .text("60s")), ("every", .text("10s"))]))])
+                == "sliding windows are not available in this version, expected `global` or `{ tumbling: 10s }`")
+        #expect(
+            message([("window", .mapping([("session", .text("30s"))]))])
+                == "session windows are not available in this version, expected `global` or `{ tumbling: 10s }`")
+        #expect(message([("window", .mapping([("count", .text("1000"))]))])?.hasPrefix("count windows are not") == true)
+        #expect(
+            message([("window", .mapping([("tumblng", .text("1s"))]))])
+                == "unknown key `tumblng` in `window`, did you mean `tumbling`?")
+        #expect(message([("window", .mapping([("tumbling", .text("0s"))]))])?.contains("too short") == true)
+        #expect(message([("time", .text("at"))])?.contains("`time` has no meaning with `window: global`") == true)
+        #expect(
+            message([("group_by", ConfigNode(.sequence([.text("lower(a)")])))])
+                == "`lower(a)` needs a name, expected a column in the list")
+        #expect(message([("window", .text("globl"))])?.hasPrefix("expected `global`") == true)
+    }
+}
