@@ -265,6 +265,7 @@ public struct LoadedCheckpoint: Sendable {
 
     /// The encoded rows of a table.
     public func bytes(of table: CheckpointManifest.Table) throws(CheckpointError) -> [UInt8] {
+        if table.length == 0 { return [] }
         let path = store.path(of: manifest.checkpoint, manifest.stateFile?.name ?? "state")
         guard let bytes = try store.files.read(path, table.offset..<(table.offset + table.length)),
             bytes.count == table.length, Checksum(of: bytes).value == table.crc32
