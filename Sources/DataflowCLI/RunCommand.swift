@@ -77,8 +77,6 @@ struct RunCommand: ParsableCommand, Verb {
     func perform(_ invocation: Invocation) async -> Int32 {
         let registry = invocation.registry
         let console = invocation.console
-        // Before any other thread is made, so that all of them inherit the mask.
-        let signals = invocation.handlesSignals ? StopSignals(console) : nil
         let definition: PipelineDefinition
         let plan: PhysicalPlan
         do throws(ConfigError) {
@@ -94,9 +92,11 @@ struct RunCommand: ParsableCommand, Verb {
         var logger = Logger(label: definition.config.pipeline) { _ in ConsoleLog(console: console) }
         logger.logLevel = logLevel.level
         let runner = PipelineRunner(plan: plan, config: definition.config, options: options, logger: logger)
-        signals?.listen {
-            console.line("stopping at a checkpoint; once more stops at once")
-            runner.stop()
+        if invocation.handlesSignals {
+            StopSignals.listen(console) {
+                console.line("stopping at a checkpoint; once more stops at once")
+                runner.stop()
+            }
         }
         return await run(runner, definition, console)
     }

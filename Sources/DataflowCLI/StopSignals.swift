@@ -1,11 +1,11 @@
 import Glibc
-import Synchronization
 
 /// SIGINT, SIGTERM and SIGHUP: the first one asks for a graceful stop, the second ends the process with exit code 75.
 ///
-/// The signals are blocked in every thread and taken by one thread that waits for them, so what they lead to is ordinary
-/// code and no signal handler.
-struct StopSignals {
+/// The handler does no more than write a byte to a pipe; a thread that reads it does the rest, so what a signal leads to
+/// is ordinary code. (To block the signals and wait for them with `sigwait` does not work: Dispatch parks the main thread
+/// in `sigsuspend` with an empty mask, where they would still end the process.)
+enum StopSignals {
     private final class Listener: Sendable {
         let console: Console
         let first: @Sendable () -> Void
@@ -16,24 +16,23 @@ struct StopSignals {
         }
     }
 
-    private let console: Console
+    /// One byte for each signal that has come. Made before a handler is in place, which then only reads the number.
+    private static let pipe: (reader: Int32, writer: Int32)? = {
+        var ends: [Int32] = [-1, -1]
+        guard Glibc.pipe(&ends) == 0 else { return nil }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        // A handler never waits, however many signals come.
+        _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
+        return (ends[0], ends[1])
+    }()
 
-    /// Blocks the signals in this thread and those it makes: to be called before there are others.
-    init(_ console: Console) {
-        self.console = console
-        var set = Self.set
-        pthread_sigmask(SIG_BLOCK, &set, nil)
-    }
-
-    private static var set: sigset_t {
-        var set = sigset_t()
-        sigemptyset(&set)
-        for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&set, signal) }
-        return set
-    }
-
-    /// Starts the thread that waits; it lives as long as the process.
-    func listen(_ first: @escaping @Sendable () -> Void) {
+    /// Takes the signals from now on, until the process ends. Until then they end it as they always do, and so they do if
+    /// the system has no pipe or thread left. SIGINT and SIGHUP that were ignored at the start (`nohup`, a script's
+    /// background job) stay ignored.
+    ///
+    /// - Parameter first: called once, on the thread that waits.
+    static func listen(_ console: Console, first: @escaping @Sendable () -> Void) {
+        guard pipe != nil else { return }
         var thread = pthread_t()
         let listener = Unmanaged.passRetained(Listener(console, first))
         let started = pthread_create(
@@ -41,28 +40,42 @@ struct StopSignals {
             { pointer in
                 guard let pointer else { return nil }
                 let listener = Unmanaged<Listener>.fromOpaque(pointer).takeRetainedValue()
-                var set = StopSignals.set
-                var received: Int32 = 0
-                var count = 0
-                while sigwait(&set, &received) == 0 {
-                    count += 1
-                    guard count == 1 else {
-                        listener.console.setLive("")
-                        listener.console.line(
-                            "stopped without draining; the next start goes on from the last checkpoint")
-                        _exit(ExitStatus.stopped)
-                    }
-                    listener.first()
-                }
-                return nil
+                StopSignals.wait()
+                listener.first()
+                StopSignals.wait()
+                listener.console.setLive("")
+                listener.console.line("stopped without draining; the next start goes on from the last checkpoint")
+                _exit(ExitStatus.stopped)
             }, listener.toOpaque())
-        guard started == 0 else {
-            listener.release()
-            // Without the thread the signals end the process as they always do.
-            var set = Self.set
-            pthread_sigmask(SIG_UNBLOCK, &set, nil)
-            return
-        }
+        guard started == 0 else { return listener.release() }
         pthread_detach(thread)
+        for signal in [SIGTERM, SIGINT, SIGHUP] { install(signal) }
+    }
+
+    private static func install(_ signal: Int32) {
+        var action = sigaction()
+        guard sigaction(signal, nil, &action) == 0 else { return }
+        if signal != SIGTERM, isIgnored(action) { return }
+        action = sigaction()
+        action.__sigaction_handler.sa_handler = { _ in
+            let code = errno
+            var byte: UInt8 = 0
+            if let pipe = StopSignals.pipe { _ = write(pipe.writer, &byte, 1) }
+            errno = code
+        }
+        action.sa_flags = SA_RESTART
+        sigemptyset(&action.sa_mask)
+        sigaction(signal, &action, nil)
+    }
+
+    private static func isIgnored(_ action: sigaction) -> Bool {
+        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+
+    /// Returns when a signal has come that was not waited for yet.
+    private static func wait() {
+        guard let pipe else { return }
+        var byte: UInt8 = 0
+        while read(pipe.reader, &byte, 1) < 0, errno == EINTR {}
     }
 }
