@@ -101,6 +101,13 @@ enum Printer {
         return strength(expression) < minimum ? "(\(body))" : body
     }
 
+    private static func isNumber(_ expression: Expression) -> Bool {
+        switch expression.kind {
+        case .literal(.integer), .literal(.number): true
+        default: false
+        }
+    }
+
     private static func list(_ expressions: [Expression]) -> String {
         expressions.map { text($0, inside: Strength.lambda) }.joined(separator: ", ")
     }
@@ -109,13 +116,16 @@ enum Printer {
         switch expression.kind {
         case .literal(let value): return literal(value)
         case .name(let name): return Printer.name(name)
-        case .field(let base, let member): return "\(text(base, inside: Strength.postfix)).\(name(member))"
+        case .field(let base, let member):
+            // `(1).a`: a point behind digits belongs to the number.
+            let inner = isNumber(base) ? "(\(body(base)))" : text(base, inside: Strength.postfix)
+            return "\(inner).\(name(member))"
         case .element(let base, let index):
             return "\(text(base, inside: Strength.postfix))[\(text(index, inside: Strength.or))]"
         case .unary(.not, let operand): return "not \(text(operand, inside: Strength.not))"
         case .unary(let operation, let operand):
-            // `- -1` and not `--1`, which starts a comment.
-            let inner = text(operand, inside: Strength.sign)
+            // `-(1)` and not `-1`, which is a literal; `- -1` and not `--1`, which starts a comment.
+            let inner = isNumber(operand) ? "(\(body(operand)))" : text(operand, inside: Strength.sign)
             return inner.hasPrefix("-") || inner.hasPrefix("+")
                 ? "\(operation.rawValue) \(inner)" : "\(operation.rawValue)\(inner)"
         case .binary(let operation, let left, let right):
