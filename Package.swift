@@ -111,6 +111,9 @@ let package = Package(
         .executableTarget(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/file-source", swiftSettings: settings),
+        .executableTarget(
+            name: "bench-expression", dependencies: ["DataflowExpression", "DataflowColumnar"],
+            path: "Benchmarks/expression", swiftSettings: settings),
         // Tests mirror the sources.
         tests("DataflowColumnarTests", ["DataflowColumnar"]),
         tests("DataflowTextTests", ["DataflowText", "DataflowColumnar"]),

@@ -70,11 +70,9 @@ enum Arithmetic {
     ) -> Column {
         let a = arguments[0].operand(T.self)
         let b = arguments[1].operand(T.self)
-        var failed = false
-        let values: Values<T> = map(a, b, rows) { x, y in
+        let (values, failed): (Values<T>, Bool) = mapChecked(a, b, rows) { x, y in
             let (value, overflow) = compute(x, y)
-            failed = failed || overflow
-            return value
+            return (value, overflow)
         }
         if failed {
             forEach(a, b, rows) { row, x, y in
@@ -91,11 +89,9 @@ enum Arithmetic {
     ) -> Column {
         let a = arguments[0].operand(T.self)
         let b = arguments[1].operand(T.self)
-        var failed = false
-        let values: Values<T> = map(a, b, rows) { x, y in
+        let (values, failed): (Values<T>, Bool) = mapChecked(a, b, rows) { x, y in
             let (value, overflow) = compute(x, y == 0 ? 1 : y)
-            failed = failed || overflow || y == 0
-            return value
+            return (value, overflow || y == 0)
         }
         if failed {
             forEach(a, b, rows) { row, x, y in
@@ -112,29 +108,6 @@ enum Arithmetic {
     private static func float<T: FixedElement & BinaryFloatingPoint>(
         _ type: T.Type, _ operation: Expression.BinaryOperator, _ result: DataType, _ sql: String
     ) -> Kernel {
-        func plain(_ compute: @escaping @Sendable (T, T) -> T) -> Kernel {
-            { arguments, rows, _ in
-                Column(
-                    result, T.storage(map(arguments[0].operand(T.self), arguments[1].operand(T.self), rows, compute)))
-            }
-        }
-        func dividing(_ compute: @escaping @Sendable (T, T) -> T) -> Kernel {
-            { arguments, rows, evaluation in
-                let divisor = arguments[1].operand(T.self)
-                let dividend = arguments[0].operand(T.self)
-                var failed = false
-                let values: Values<T> = map(dividend, divisor, rows) { x, y in
-                    failed = failed || y == 0
-                    return compute(x, y)
-                }
-                if failed {
-                    forEach(dividend, divisor, rows) { row, _, y in
-                        if y == 0 { evaluation.fail(row, zeroDivision(sql)) }
-                    }
-                }
-                return Column(result, T.storage(values))
-            }
-        }
         switch operation {
         case .add:
             return { arguments, rows, _ in
@@ -154,10 +127,32 @@ enum Arithmetic {
                     result, T.storage(map(arguments[0].operand(T.self), arguments[1].operand(T.self), rows) { $0 * $1 })
                 )
             }
-        case .divide: return dividing { $0 / $1 }
-        case .modulo: return dividing { $0.truncatingRemainder(dividingBy: $1) }
-        default: return plain { x, _ in x }
+        case .divide:
+            return { arguments, rows, evaluation in
+                dividedFloat(T.self, arguments, rows, evaluation, result, sql) { $0 / $1 }
+            }
+        case .modulo:
+            return { arguments, rows, evaluation in
+                dividedFloat(T.self, arguments, rows, evaluation, result, sql) {
+                    $0.truncatingRemainder(dividingBy: $1)
+                }
+            }
+        default: preconditionFailure("\(operation) is no arithmetic")
         }
+    }
+
+    @inline(__always)
+    private static func dividedFloat<T: FixedElement & BinaryFloatingPoint>(
+        _: T.Type, _ arguments: [Vector], _ rows: Int, _ evaluation: Evaluation, _ result: DataType, _ sql: String,
+        _ compute: (T, T) -> T
+    ) -> Column {
+        let a = arguments[0].operand(T.self)
+        let b = arguments[1].operand(T.self)
+        let (values, failed): (Values<T>, Bool) = mapChecked(a, b, rows) { x, y in (compute(x, y), y == 0) }
+        if failed {
+            forEach(a, b, rows) { row, _, y in if y == 0 { evaluation.fail(row, zeroDivision(sql)) } }
+        }
+        return Column(result, T.storage(values))
     }
 
     private static func decimal(

@@ -41,12 +41,21 @@ enum TextKernels {
         }
     }
 
-    /// How many characters: bytes that do not continue one.
+    /// How many characters: bytes that do not continue one. Eight bytes at a time.
     @inline(__always)
     static func characterCount(_ bytes: UnsafeRawBufferPointer) -> Int {
-        var count = 0
-        for byte in bytes { count &+= byte & 0xC0 == 0x80 ? 0 : 1 }
-        return count
+        var position = 0
+        var continuations = 0
+        while position &+ 8 <= bytes.count {
+            let word = bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+            continuations &+= ((word >> 7) & (~word >> 6) & 0x0101_0101_0101_0101).nonzeroBitCount
+            position &+= 8
+        }
+        while position < bytes.count {
+            continuations &+= bytes[position] & 0xC0 == 0x80 ? 1 : 0
+            position &+= 1
+        }
+        return bytes.count &- continuations
     }
 
     /// The byte offset of character number `index` (from zero); the length when there are fewer.
@@ -66,9 +75,17 @@ enum TextKernels {
 
     @inline(__always)
     static func isASCII(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        var all: UInt8 = 0
-        for byte in bytes { all |= byte }
-        return all < 0x80
+        var position = 0
+        var all: UInt64 = 0
+        while position &+ 8 <= bytes.count {
+            all |= bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+            position &+= 8
+        }
+        while position < bytes.count {
+            all |= UInt64(bytes[position])
+            position &+= 1
+        }
+        return all & 0x8080_8080_8080_8080 == 0
     }
 
     /// Characters `start ..< start + length`, counted from 1; parts before the first are cut off, as in PostgreSQL.

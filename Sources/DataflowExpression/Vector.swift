@@ -133,6 +133,47 @@ func map<A, B, R: BitwiseCopyable & Sendable>(
     }
 }
 
+/// As `map`, for computations that can fail: also answers whether any did.
+@inline(__always)
+func mapChecked<A, B, R: BitwiseCopyable & Sendable>(
+    _ a: Operand<A>, _ b: Operand<B>, _ rows: Int, _ f: (A, B) -> (R, Bool)
+) -> (values: Values<R>, failed: Bool) {
+    var anyFailed = false
+    let values = Values<R>(count: rows) { out in
+        a.values.withUnsafeBufferPointer { left in
+            b.values.withUnsafeBufferPointer { right in
+                // A local the optimiser can keep in a register.
+                var failed = false
+                switch (a.isConstant, b.isConstant) {
+                case (false, false):
+                    for i in 0..<rows {
+                        let (value, isBad) = f(left[i], right[i])
+                        out[i] = value
+                        failed = failed || isBad
+                    }
+                case (false, true):
+                    let b = right[0]
+                    for i in 0..<rows {
+                        let (value, isBad) = f(left[i], b)
+                        out[i] = value
+                        failed = failed || isBad
+                    }
+                default:
+                    let step = b.isConstant ? 0 : 1
+                    let a = left[0]
+                    for i in 0..<rows {
+                        let (value, isBad) = f(a, right[i &* step])
+                        out[i] = value
+                        failed = failed || isBad
+                    }
+                }
+                anyFailed = failed
+            }
+        }
+    }
+    return (values, anyFailed)
+}
+
 @inline(__always)
 func forEach<A, B>(_ a: Operand<A>, _ b: Operand<B>, _ rows: Int, _ body: (Int, A, B) -> Void) {
     a.values.withUnsafeBufferPointer { left in
