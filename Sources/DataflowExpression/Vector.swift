@@ -191,16 +191,27 @@ func packBits(_ rows: Int, _ bit: (Int) -> Bool) -> Bitmap {
         words: Values<UInt64>(count: (rows + 63) / 64) { words in
             var w = 0
             var start = 0
-            while start + 64 <= rows {
+            while start &+ 64 <= rows {
+                // Eight independent bits a step: no chain through the whole word.
                 var word: UInt64 = 0
-                for b in 0..<64 { word |= (bit(start &+ b) ? 1 : 0) << UInt64(truncatingIfNeeded: b) }
+                var part = 0
+                while part < 64 {
+                    let row = start &+ part
+                    let low: UInt64 =
+                        (bit(row) ? 1 : 0) | (bit(row &+ 1) ? 2 : 0) | (bit(row &+ 2) ? 4 : 0) | (bit(row &+ 3) ? 8 : 0)
+                    let high: UInt64 =
+                        (bit(row &+ 4) ? 16 : 0) | (bit(row &+ 5) ? 32 : 0) | (bit(row &+ 6) ? 64 : 0)
+                        | (bit(row &+ 7) ? 128 : 0)
+                    word |= (low | high) &<< UInt64(truncatingIfNeeded: part)
+                    part &+= 8
+                }
                 words[w] = word
                 w &+= 1
                 start &+= 64
             }
             if start < rows {
                 var word: UInt64 = 0
-                for b in 0..<(rows - start) { word |= (bit(start &+ b) ? 1 : 0) << UInt64(truncatingIfNeeded: b) }
+                for b in 0..<(rows &- start) { word |= (bit(start &+ b) ? 1 : 0) &<< UInt64(truncatingIfNeeded: b) }
                 words[w] = word
             }
         }, count: rows)

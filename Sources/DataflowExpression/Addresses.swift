@@ -1,0 +1,141 @@
+import DataflowColumnar
+import Glibc
+
+/// Parts of URLs, percent escapes, and networks of IP addresses.
+enum Addresses {
+    /// The parts of `scheme://user@host:port/path?query#fragment`.
+    struct URLParts {
+        var scheme: Range<Int>?
+        var host: Range<Int>?
+        var port: Range<Int>?
+        var path: Range<Int>
+        var query: Range<Int>?
+
+        init(_ text: UnsafeRawBufferPointer) {
+            func find(_ character: Unicode.Scalar, from: Int, to: Int) -> Int? {
+                (from..<max(from, to)).first { text[$0] == UInt8(ascii: character) }
+            }
+            let fragment = find("#", from: 0, to: text.count) ?? text.count
+            let mark = find("?", from: 0, to: fragment)
+            if let mark { query = mark + 1..<fragment }
+            let end = mark ?? fragment
+            var start = 0
+            if let colon = find(":", from: 0, to: end), colon + 2 < end, text[colon + 1] == UInt8(ascii: "/"),
+                text[colon + 2] == UInt8(ascii: "/")
+            {
+                scheme = 0..<colon
+                start = colon + 3
+            } else if end >= 2, text[0] == UInt8(ascii: "/"), text[1] == UInt8(ascii: "/") {
+                start = 2
+            } else {
+                path = 0..<end
+                return
+            }
+            let slash = find("/", from: start, to: end) ?? end
+            path = slash..<end
+            var hostStart = start
+            for i in start..<slash where text[i] == UInt8(ascii: "@") { hostStart = i + 1 }
+            var hostEnd = slash
+            // The colons of an IPv6 address stand in brackets.
+            let close = (hostStart..<slash).last { text[$0] == UInt8(ascii: "]") } ?? hostStart
+            if let colon = find(":", from: close, to: slash) {
+                hostEnd = colon
+                if colon + 1 < slash { port = colon + 1..<slash }
+            }
+            host = hostStart..<hostEnd
+        }
+    }
+
+    /// The first value of a query's parameter, still escaped.
+    static func parameter(
+        _ name: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer, in query: Range<Int>
+    ) -> Range<Int>? {
+        var start = query.lowerBound
+        while start <= query.upperBound {
+            let end = (start..<query.upperBound).first { text[$0] == UInt8(ascii: "&") } ?? query.upperBound
+            let equals = (start..<end).first { text[$0] == UInt8(ascii: "=") } ?? end
+            if compareBytes(UnsafeRawBufferPointer(rebasing: text[start..<equals]), name) == 0 {
+                return min(equals + 1, end)..<end
+            }
+            start = end + 1
+        }
+        return nil
+    }
+
+    private static func hex(_ byte: UInt8) -> UInt8? { Character(Unicode.Scalar(byte)).hexDigitValue.map { UInt8($0) } }
+
+    /// Writes a text with `%41` resolved; `+` becomes a space. Broken escapes stay as they are.
+    static func decode(_ bytes: UnsafeRawBufferPointer, to output: inout TextOutput) {
+        var position = 0
+        while position < bytes.count {
+            let byte = bytes[position]
+            if byte == UInt8(ascii: "%"), position + 2 < bytes.count, let high = hex(bytes[position + 1]),
+                let low = hex(bytes[position + 2])
+            {
+                output.append(high << 4 | low)
+                position += 3
+            } else {
+                output.append(byte == UInt8(ascii: "+") ? 0x20 : byte)
+                position += 1
+            }
+        }
+    }
+
+    /// Writes a text with everything but letters, digits and `-._~` as percent escapes.
+    static func encode(_ bytes: UnsafeRawBufferPointer, to output: inout TextOutput) {
+        let digits = Array("0123456789ABCDEF".utf8)
+        for byte in bytes {
+            switch Unicode.Scalar(byte) {
+            case "a"..."z", "A"..."Z", "0"..."9", "-", ".", "_", "~": output.append(byte)
+            default:
+                output.append(UInt8(ascii: "%"))
+                output.append(digits[Int(byte >> 4)])
+                output.append(digits[Int(byte & 15)])
+            }
+        }
+    }
+
+    // MARK: IP
+
+    /// An IPv4 address (as IPv4-mapped IPv6, 96 bits in front) or an IPv6 address; nil when the text is none.
+    static func address(_ bytes: UnsafeRawBufferPointer) -> UInt128? {
+        guard bytes.count <= 45 else { return nil }
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 46) { text -> UInt128? in
+            for (i, byte) in bytes.enumerated() { text[i] = CChar(bitPattern: byte) }
+            text[bytes.count] = 0
+            guard let start = text.baseAddress else { return nil }
+            var four = in_addr()
+            if inet_pton(AF_INET, start, &four) == 1 {
+                return 0xFFFF_0000_0000 | UInt128(UInt32(bigEndian: four.s_addr))
+            }
+            var six = in6_addr()
+            guard inet_pton(AF_INET6, start, &six) == 1 else { return nil }
+            return withUnsafeBytes(of: &six) { $0.reduce(UInt128(0)) { $0 << 8 | UInt128($1) } }
+        }
+    }
+
+    /// `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+    struct Network: Sendable {
+        let base: UInt128
+        let mask: UInt128
+
+        init?(_ text: UnsafeRawBufferPointer) {
+            let slash = text.firstIndex(of: UInt8(ascii: "/"))
+            let head = UnsafeRawBufferPointer(rebasing: text[0..<(slash ?? text.count)])
+            guard let address = Addresses.address(head) else { return nil }
+            let isFour = address >> 32 == 0xFFFF
+            let width = isFour ? 32 : 128
+            var bits = width
+            if let slash {
+                guard let count = Casts.parseInteger(UnsafeRawBufferPointer(rebasing: text[(slash + 1)...]), Int.self),
+                    count >= 0, count <= width
+                else { return nil }
+                bits = count
+            }
+            mask = bits == 0 && !isFour ? 0 : UInt128.max << UInt128(width - bits)
+            base = address & mask
+        }
+
+        func contains(_ address: UInt128) -> Bool { address & mask == base }
+    }
+}
