@@ -86,6 +86,50 @@ private func isVariableName(_ text: some StringProtocol) -> Bool {
     }
 }
 
+/// Keeps values from the environment and from files out of diagnostics, also those that an operator quotes from its settings.
+struct ValueMask {
+    private var values: [(text: String, name: String)] = []
+
+    /// Very short values are no secrets, and would be found in any word.
+    private static let shortest = 4
+
+    mutating func add(_ text: String, name: String) {
+        for spelling in [text, text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")]
+        where spelling.utf8.count >= Self.shortest && !values.contains(where: { $0.text == spelling }) {
+            values.append((spelling, name))
+        }
+        // A value that contains another one is replaced first.
+        values.sort { $0.text.utf8.count > $1.text.utf8.count }
+    }
+
+    func applied(to diagnostic: Diagnostic) -> Diagnostic {
+        guard !values.isEmpty else { return diagnostic }
+        var copy = diagnostic
+        copy.message = applied(to: diagnostic.message)
+        copy.hint = diagnostic.hint.map(applied)
+        copy.related = diagnostic.related.map { .init(mark: $0.mark, message: applied(to: $0.message)) }
+        return copy
+    }
+
+    private func applied(to text: String) -> String {
+        var bytes = Array(text.utf8)
+        for (value, name) in values {
+            let wanted = Array(value.utf8)
+            var index = 0
+            while index + wanted.count <= bytes.count {
+                if bytes[index..<index + wanted.count].elementsEqual(wanted) {
+                    let replacement = Array("${\(name)}".utf8)
+                    bytes.replaceSubrange(index..<index + wanted.count, with: replacement)
+                    index += replacement.count
+                } else {
+                    index += 1
+                }
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
 /// Replaces `${NAME}`, `${NAME:-default}`, `${NAME:?message}` and `${file:/path}` inside scalars; `$$` is a `$`, and a `$`
 /// before anything else is itself.
 ///
@@ -96,6 +140,8 @@ struct EnvironmentInterpolation {
     private(set) var collector = DiagnosticCollector()
     /// Where the scalars stand that have a reference without a value.
     private(set) var unresolved = Set<Mark>()
+    /// The values from outside of the file that were put in.
+    private(set) var mask = ValueMask()
 
     init(_ environment: EnvironmentVariables) { self.environment = environment }
 
@@ -109,6 +155,7 @@ struct EnvironmentInterpolation {
                 switch piece {
                 case .text(let text, let offset): parts.append(.written(text, offset: offset))
                 case .value(let value):
+                    if !value.isPublic { mask.add(value.text, name: value.name) }
                     parts.append(.value(value.text, name: value.name, isPublic: value.isPublic, offset: value.offset))
                 }
             }

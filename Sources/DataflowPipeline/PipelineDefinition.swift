@@ -24,12 +24,15 @@ public struct PipelineDefinition: Sendable {
         throws(ConfigError)
     {
         var validator = PipelineValidator(registry: registry)
-        let (root, findings, unresolved) = file.interpolated(environment)
+        let (root, references) = file.interpolated(environment)
+        let findings = references.collector.diagnostics
         do throws(ConfigError) {
             self = try validator.validate(root)
+            warnings = warnings.map(references.mask.applied)
         } catch {
             // What a reference without a value leads to is no mistake of its own.
-            let others = error.diagnostics.filter { !unresolved.contains($0.mark) }
+            let others = error.diagnostics.filter { !references.unresolved.contains($0.mark) }.map(
+                references.mask.applied)
             throw ConfigError((findings + others).uniqued().sortedByPlace())
         }
         if !findings.isEmpty { throw ConfigError(findings.sortedByPlace()) }

@@ -56,13 +56,11 @@ public struct PipelineFile: Sendable {
         self.root = root
     }
 
-    /// The tree with every `${…}` replaced, and the references that have no value; their scalars are left as written.
-    func interpolated(_ environment: EnvironmentVariables) -> (
-        root: ConfigNode, findings: [Diagnostic], unresolved: Set<Mark>
-    ) {
+    /// The tree with every `${…}` replaced, and what is known of the references; scalars with one that has no value are left
+    /// as written.
+    func interpolated(_ environment: EnvironmentVariables) -> (root: ConfigNode, references: EnvironmentInterpolation) {
         var interpolation = EnvironmentInterpolation(environment)
-        let root = interpolation.apply(to: root)
-        return (root, interpolation.collector.diagnostics, interpolation.unresolved)
+        return (interpolation.apply(to: root), interpolation)
     }
 
     /// Replaces the value at a path: `checkpoint.interval=200ms`, `nodes.pages.url=…`. The value is YAML; mappings that the

@@ -114,8 +114,8 @@ extension String {
 @Suite struct InterpolationTests {
     private func value(_ text: String, _ environment: [String: String] = [:]) throws(ConfigError) -> ConfigNode {
         let file = try PipelineFile(text: "a: \(text)\n", path: "p.yaml")
-        let (root, findings, _) = file.interpolated(EnvironmentVariables(environment))
-        if !findings.isEmpty { throw ConfigError(findings) }
+        let (root, references) = file.interpolated(EnvironmentVariables(environment))
+        if references.collector.hasErrors { throw ConfigError(references.collector.diagnostics) }
         return root["a"] ?? .null
     }
 

@@ -239,6 +239,11 @@ private func pipeline(_ nodes: String) -> String {
             ])
     }
 
+    @Test func `a value that an operator quotes is shown as its reference`() {
+        let text = pipeline("rows: { type: rows-source }\na: { type: pick, from: rows, column: \"${PW}\" }")
+        #expect(problems(text, ["PW": "hunter2"]) == ["p.yaml:4:40: error: there is no column `${PW}`"])
+    }
+
     @Test func `a secret is in no message`() {
         let text = pipeline(
             "rows: { type: rows-source }\na: { type: log-sink, from: rows, password: [\"${PW}\"], format: [\"${PW}\"] }"
