@@ -75,17 +75,20 @@ final class PgConnection {
 
     // MARK: COPY
 
-    /// Starts a `COPY … FROM STDIN`; afterwards only ``copy(_:)``, ``endCopy()`` and ``cancelCopy()`` may be called.
+    /// Starts a `COPY … FROM STDIN`, before which other statements may stand; afterwards only ``copy(_:)`` and
+    /// ``endCopy()`` may be called, until the latter has returned or failed.
     func startCopy(_ sql: String) throws(PgFailure) {
         try send(PQsendQuery(handle, sql))
-        let result = try nextResult()
-        if let failure = result?.failure {
-            try drain()
-            throw located(failure)
+        while let result = try nextResult() {
+            if result.status == PGRES_COPY_IN { return }
+            if let failure = result.failure {
+                try drain()
+                throw located(failure)
+            }
         }
-        guard result?.status == PGRES_COPY_IN else {
-            throw PgFailure(.unexpected, "the server did not answer COPY with the start of a copy")
-        }
+        throw PQstatus(handle) == CONNECTION_BAD
+            ? connectionFailure()
+            : PgFailure(.unexpected, "the server did not answer COPY with the start of a copy")
     }
 
     /// Sends part of the copied stream; cut anywhere. Returns when libpq's buffer is empty again.
@@ -108,13 +111,6 @@ final class PgConnection {
         guard PQputCopyEnd(handle, nil) == 1 else { throw connectionFailure() }
         try flush()
         return try finishStatement().affectedRows
-    }
-
-    /// Ends the copy so that the server forgets its rows. The transaction is failed afterwards.
-    func cancelCopy() throws(PgFailure) {
-        guard PQputCopyEnd(handle, "the rows were withdrawn") == 1 else { throw connectionFailure() }
-        try flush()
-        try drain()
     }
 
     // MARK: Waiting

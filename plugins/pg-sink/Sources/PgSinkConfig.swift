@@ -1,0 +1,136 @@
+public import DataflowOperator
+
+/// The settings of `pg-sink`.
+public struct PgSinkConfig: OperatorConfig {
+    /// Whether the sink makes a table that is not there.
+    public enum Creation: String, ConfigEnum {
+        case ifMissing = "if_missing"
+        case never
+    }
+
+    /// What becomes of rows that stand in the table when a new history of checkpoints begins.
+    public enum ExistingRows: String, ConfigEnum {
+        case keep, delete, refuse
+    }
+
+    /// What the sink guarantees.
+    public enum Delivery: String, ConfigEnum {
+        case exactlyOnce = "exactly_once"
+        case atLeastOnce = "at_least_once"
+    }
+
+    public var connection = Secret()
+    public var table = ""
+    public var key: [String] = []
+    public var create = Creation.ifMissing
+    public var existingRows = ExistingRows.keep
+    public var delivery = Delivery.exactlyOnce
+    public var commitsTable = "dataflow_commits"
+    public var linger: Duration = .milliseconds(200)
+    public var maxBatch = ByteSize.mebibytes(8)
+    public var connectTimeout: Duration = .seconds(10)
+    public var openTimeout: Duration = .seconds(30)
+    public var reconnectTimeout: Duration = .seconds(300)
+    public var statementTimeout: Duration = .seconds(300)
+    public var lockTimeout: Duration = .seconds(60)
+
+    public init() {}
+
+    private static let positive: @Sendable (Duration) -> String? = { $0 > .zero ? nil : "must be longer than 0s" }
+
+    public static let schema = ConfigSchema<Self> {
+        ConfigField(
+            "connection", \.connection, .required,
+            """
+            Where the server is: a libpq URL (`postgresql://user:password@host:5432/database?sslmode=verify-full`) or \
+            keyword string (`host=… dbname=…`). Every connection setting of libpq may stand in it; what does not comes \
+            from libpq's environment variables, `~/.pgpass` and service files.
+            """, examples: [Secret("${PG_URL}")])
+        ConfigField(
+            "table", \.table, .required,
+            """
+            The table, `table` or `schema.table`; a name with a dot or a quote in it stands in double quotes. Names are \
+            taken as they stand, so `Orders` is not `orders`.
+            """, examples: ["analytics.orders"]
+        ) { text in
+            do throws(PgName.Malformed) {
+                _ = try PgName(parsing: text)
+                return nil
+            } catch { return "is not the name of a table: \(error.reason)" }
+        }
+        ConfigField(
+            "key", \.key,
+            """
+            Columns that identify a row: a later row replaces the earlier one with the same key. Behind an upsert stream \
+            it must be the stream's key; behind an append stream it may be left out, then every row is added.
+            """, examples: [["country"]])
+        ConfigField(
+            "create", \.create,
+            """
+            `if_missing`: the table is created from the stream's schema, with a unique key where there is a `key`. \
+            `never`: it must be there. A table that is there is checked against the stream in either case.
+            """)
+        ConfigField(
+            "existing_rows", \.existingRows, .advanced,
+            """
+            What becomes of the table's rows at a start without checkpoint. `keep`: they stay, an upsert replaces those \
+            whose keys it writes. `delete`: they are deleted in the transaction of the first epoch, so that readers see \
+            the old rows or the new ones. `refuse`: the run ends with an error if there are any.
+            """)
+        ConfigField(
+            "delivery", \.delivery,
+            """
+            `exactly_once`: rows become visible with the checkpoint that covers them, once. `at_least_once`: after \
+            `linger`, and after a crash rows may be written again; refused behind a stream that deletes.
+            """)
+        ConfigField(
+            "commits_table", \.commitsTable, .advanced,
+            "The table that holds one row a sink: the last epoch that was committed. Created if it is missing."
+        ) { text in
+            do throws(PgName.Malformed) {
+                _ = try PgName(parsing: text)
+                return nil
+            } catch { return "is not the name of a table: \(error.reason)" }
+        }
+        ConfigField(
+            "linger", \.linger, .advanced,
+            "With `at_least_once`: the longest time that a row waits for others before it is committed.", check: positive)
+        ConfigField(
+            "max_batch", \.maxBatch, .advanced,
+            "How many bytes of rows are held in memory before they are sent to the server."
+        ) { (64 << 10)...(1 << 30) ~= $0.bytes ? nil : "must be between 64KiB and 1GiB" }
+        ConfigField(
+            "connect_timeout", \.connectTimeout, .advanced,
+            "How long one attempt to connect may take, if the connection string does not say.", check: positive)
+        ConfigField(
+            "open_timeout", \.openTimeout, .advanced,
+            "How long the start waits for a server that is not there or still starts.", check: positive)
+        ConfigField(
+            "reconnect_timeout", \.reconnectTimeout, .advanced,
+            """
+            How long the sink tries to get a lost connection back before the run fails and starts again from its last \
+            checkpoint.
+            """, check: positive)
+        ConfigField(
+            "statement_timeout", \.statementTimeout, .advanced,
+            "How long the server may take for one statement before the connection counts as lost.", check: positive)
+        ConfigField(
+            "lock_timeout", \.lockTimeout, .advanced,
+            "How long a statement waits for rows that another session holds before it is tried again.",
+            check: positive)
+    }
+
+    public func validate() -> [Diagnostic] {
+        var found: [Diagnostic] = []
+        do throws(PgFailure) {
+            _ = try PgSettings(parsing: connection.revealed)
+        } catch {
+            found.append(.error(field: "connection", error.message))
+        }
+        if connection.isEmpty { found.append(.error(field: "connection", "`connection` is empty")) }
+        for (index, column) in key.enumerated() where key[..<index].contains(column) {
+            found.append(.error(field: "key[\(index)]", "`key` names the column \(column) twice"))
+        }
+        return found
+    }
+}

@@ -1,0 +1,86 @@
+/// Puts encoded rows into the open transaction, and finds out which of them the server refuses.
+struct SegmentWriter {
+    let statements: PgStatements
+
+    /// What became of the rows of a segment.
+    struct Outcome {
+        /// Ranges that the server has taken, in order.
+        var accepted: [Range<Int>] = []
+        /// Rows that it refused, in order, each with its reason.
+        var refused: [(row: Int, failure: PgFailure)] = []
+    }
+
+    /// PGCOPY, its magic bytes, no flags, no extension.
+    private static let header: [UInt8] = Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] + [0, 0, 0, 0, 0, 0, 0, 0]
+    /// A field count of minus one.
+    private static let trailer: [UInt8] = [0xff, 0xff]
+
+    /// Writes all rows of `segment`. Each attempt stands in a savepoint, so that a refusal leaves the transaction whole.
+    ///
+    /// - Throws: failures of the connection or of the transaction; what was written is to be rolled back then.
+    func write(_ segment: RowStore, to link: PgLink) throws(PgFailure) -> Outcome {
+        var outcome = Outcome()
+        var bisection = Bisection(count: segment.count)
+        while let range = bisection.next {
+            let stageRows = link.stageRows
+            do throws(PgFailure) {
+                try write(segment, range, to: link)
+                bisection.accepted()
+                outcome.accepted.append(range)
+            } catch {
+                guard error.kind == .row else { throw error }
+                try link.connection.execute("rollback to savepoint dataflow")
+                link.stageRows = stageRows
+                if let row = bisection.refused(naming: error.copyRow.map { $0 - 1 }) {
+                    outcome.refused.append((row, error))
+                }
+            }
+        }
+        return outcome
+    }
+
+    private func write(_ segment: RowStore, _ range: Range<Int>, to link: PgLink) throws(PgFailure) {
+        let frame = frame(segment, range)
+        try apply(frame, segment.bytes[segment.range(of: range)], to: link, before: "savepoint dataflow; ")
+        try link.connection.execute("release savepoint dataflow")
+    }
+
+    /// How the rows of `range` are to be applied.
+    func frame(_ segment: RowStore, _ range: Range<Int>) -> EpochLog.Frame {
+        guard statements.isUpsert else {
+            return EpochLog.Frame(kind: .append, rowCount: range.count, hasDeletes: false, hasRows: true)
+        }
+        let deletes = segment.deletes[range]
+        return EpochLog.Frame(
+            kind: .upsert, rowCount: range.count, hasDeletes: deletes.contains(true), hasRows: deletes.contains(false))
+    }
+
+    /// Applies a frame, of a segment or of the log.
+    func apply(
+        _ frame: EpochLog.Frame, _ bytes: UnsafeRawBufferPointer, to link: PgLink, before: String = ""
+    ) throws(PgFailure) {
+        let connection = link.connection
+        switch frame.kind {
+        case .deleteAll:
+            try connection.execute(before + statements.deleteAll)
+        case .append:
+            try copy(before + statements.copyIntoTable, bytes, connection)
+        case .upsert:
+            let clear = link.stageRows > 0 ? statements.clearStage(rowCount: link.stageRows) + "; " : ""
+            try copy(before + clear + statements.copyIntoStage, bytes, connection)
+            link.stageRows = frame.rowCount
+            var merge: [String] = []
+            if frame.hasDeletes { merge.append(statements.mergeDeletes) }
+            if frame.hasRows { merge.append(statements.mergeRows) }
+            try connection.execute(merge.joined(separator: "; "))
+        }
+    }
+
+    private func copy(_ sql: String, _ bytes: UnsafeRawBufferPointer, _ connection: PgConnection) throws(PgFailure) {
+        try connection.startCopy(sql)
+        try SegmentWriter.header.withUnsafeBytes { (header) throws(PgFailure) in try connection.copy(header) }
+        try connection.copy(bytes)
+        try SegmentWriter.trailer.withUnsafeBytes { (trailer) throws(PgFailure) in try connection.copy(trailer) }
+        _ = try connection.endCopy()
+    }
+}
