@@ -1,0 +1,315 @@
+public import DataflowOperator
+import Logging
+
+/// Writes rows into a PostgreSQL table, exactly once: `docs/exactly-once-postgresql.md` walks through the protocol.
+///
+/// Rows are encoded for a binary COPY and collected in a *segment*. A full segment goes into the epoch's open
+/// transaction; what the server has accepted is appended to the epoch log, from which the transaction can be made again.
+/// At the checkpoint the log is made durable, at the commit the epoch's number is written to `dataflow_commits` in the
+/// transaction of its rows. The sink waits in libpq, so it runs on a thread of its own.
+public final class PgSink: Sink {
+    /// What a later process needs to commit an epoch: which it is, and the log with its rows.
+    public struct Committable: Codable, Sendable {
+        var epoch: UInt64
+        /// The epoch before, which the target must hold.
+        var previous: UInt64
+        /// The log's file in the node's folder.
+        var file: String
+        var length: Int
+        var rowCount: Int
+    }
+
+    public static let info = OperatorInfo(
+        "pg-sink", .sink, "Writes rows into a PostgreSQL table, exactly once; by key where the stream has one.",
+        maxParallelism: 1, blocks: true)
+
+    let config: PgSinkConfig
+    let context: OperatorContext
+    let table: PgName
+    let commits: CommitTable
+    let stream: Stream
+    let session: PgSession
+    let exactlyOnce: Bool
+    /// What depends on the table as it is on the server; nil before `open`.
+    var target: Target?
+    var epochs = EpochState()
+    /// The first transaction of this history deletes what it finds in the table.
+    var deletesExistingRows = false
+
+    private let rows = RowStore()
+    private var keys = KeyIndex()
+    /// Rows received since the last segment was written, replaced ones included.
+    private var received = 0
+    private var segmentStart: ContinuousClock.Instant?
+    /// The accepted rows of this epoch; nil if there are none yet.
+    private var log: EpochLog?
+
+    struct Target {
+        var writer: SegmentWriter
+        var encoder: CopyEncoder
+        var statements: PgStatements { writer.statements }
+    }
+
+    public init(_ config: PgSinkConfig, _ context: OperatorContext) throws(OperatorError) {
+        guard let stream = context.inputs.first else {
+            throw OperatorError(.engine, .never, "no_input", "pg-sink was built without its input")
+        }
+        let settings: PgSettings
+        do {
+            table = try PgName(parsing: config.table)
+            commits = CommitTable(
+                table: try PgName(parsing: config.commitsTable), pipeline: context.pipeline, node: context.node)
+            settings = try PgSettings(parsing: config.connection.revealed)
+        } catch {
+            throw OperatorError(.user, .never, "invalid_setting", "pg-sink: \(error)")
+        }
+        self.config = config
+        self.context = context
+        self.stream = stream
+        exactlyOnce = context.exactlyOnce && config.delivery == .exactlyOnce
+        session = PgSession(
+            settings.withDefaults(
+                applicationName: "dataflow \(context.pipeline)/\(context.node)",
+                connectTimeout: max(1, Int(config.connectTimeout.components.seconds))),
+            statementTimeout: config.statementTimeout, lockTimeout: config.lockTimeout, logger: context.logger)
+    }
+
+    // MARK: Rows
+
+    public func write(_ batch: RecordBatch, errors: inout OutputBuffer) async throws(OperatorError) {
+        guard batch.rowCount > 0 else { return }
+        if rows.count == 0 { segmentStart = context.clock.now }
+        let refusals = try withTarget { $0.encoder.encode(batch, into: rows) }
+        if !refusals.isEmpty {
+            var table = ErrorRows(context)
+            let text = JSONText(batch)
+            let raw = ByteStore()
+            for refusal in refusals {
+                raw.truncate(to: 0)
+                _ = text.append(refusal.row, to: raw)
+                table.append(
+                    code: .init(rawValue: refusal.code), reason: refusal.reason, raw: raw[0..<raw.count])
+            }
+            errors.emit(table.finish(), to: .errors)
+            context.counters.add(errors: refusals.count)
+        }
+        received += batch.rowCount - refusals.count
+        let isUpsert = try withTarget { $0.statements.isUpsert }
+        if isUpsert {
+            keys.update(from: rows)
+            // Replaced rows are squeezed out when they are half of a large segment.
+            if keys.deadBytes * 2 > rows.byteCount && rows.byteCount > config.maxBatch.bytes / 4 { keys.compact(rows) }
+        }
+        let isDue = !exactlyOnce && (segmentStart.map { context.clock.now - $0 >= config.linger } ?? false)
+        if rows.byteCount >= config.maxBatch.bytes || isDue { try await settle(&errors) }
+    }
+
+    public func idle(errors: inout OutputBuffer) async throws(OperatorError) {
+        if !exactlyOnce { try await settle(&errors) }
+    }
+
+    public func flush(_ checkpoint: CheckpointID, errors: inout OutputBuffer) async throws(OperatorError) {
+        try await settle(&errors)
+    }
+
+    /// Hands the collected rows to the server. When this returns they are accepted or refused.
+    private func settle(_ errors: inout OutputBuffer) async throws(OperatorError) {
+        guard rows.count > 0 || deletesExistingRows else { return }
+        let (writer, columns) = try withTarget { ($0.writer, $0.encoder.columns) }
+        if writer.statements.isUpsert { keys.compact(rows) }
+        let outcome = try await session.run("write rows to \(table)", limit: config.reconnectTimeout) { link in
+            try begin(link, writer)
+            let outcome = try writer.write(rows, to: link)
+            if !exactlyOnce {
+                try link.connection.execute("commit")
+                link.isInTransaction = false
+                link.stageRows = 0
+            }
+            return outcome
+        }
+        if exactlyOnce {
+            let log = try openLog()
+            for range in outcome.accepted {
+                try logged { () throws(EpochLog.Failure) in
+                    try log.append(writer.frame(rows, range), rows.bytes[rows.range(of: range)])
+                }
+            }
+        }
+        deletesExistingRows = false
+        if !outcome.refused.isEmpty {
+            let text = RowText(columns: columns)
+            var table = ErrorRows(context)
+            for (row, failure) in outcome.refused {
+                text.json(rows.bytes[rows.range(of: row)]).withUnsafeBytes {
+                    table.append(
+                        code: .init(rawValue: "sqlstate_\(failure.sqlState ?? "unknown")"), reason: failure.description,
+                        raw: $0)
+                }
+            }
+            errors.emit(table.finish(), to: .errors)
+        }
+        context.counters.add(passed: received - outcome.refused.count, errors: outcome.refused.count)
+        received = 0
+        rows.removeAll()
+        keys.removeAll()
+        segmentStart = nil
+    }
+
+    /// Opens the epoch's transaction if it is not open, with all rows of the epoch so far in it.
+    private func begin(_ link: PgLink, _ writer: SegmentWriter) throws {
+        guard !link.isInTransaction else { return }
+        if writer.statements.isUpsert && !link.hasStage {
+            try link.connection.execute(writer.statements.createStage)
+            link.hasStage = true
+        }
+        // Deferred constraints are checked at once, so that a row cannot fail at the commit.
+        try link.connection.execute("begin isolation level read committed read write; set constraints all immediate")
+        link.isInTransaction = true
+        link.stageRows = 0
+        if let log { try replay(log, to: link, writer) }
+        if deletesExistingRows { try link.connection.execute(writer.statements.deleteAll) }
+    }
+
+    private func replay(_ log: EpochLog, to link: PgLink, _ writer: SegmentWriter) throws {
+        let result = try log.replay { (frame, bytes) throws(PgFailure) in try writer.apply(frame, bytes, to: link) }
+        try logged { () throws(EpochLog.Failure) in try result.get() }
+    }
+
+    private func openLog() throws(OperatorError) -> EpochLog {
+        if let log { return log }
+        let made = try logged { () throws(EpochLog.Failure) in try EpochLog(creatingIn: context.stateDirectory) }
+        if deletesExistingRows {
+            try logged { () throws(EpochLog.Failure) in
+                try made.append(
+                    EpochLog.Frame(kind: .deleteAll, rowCount: 0, hasDeletes: true, hasRows: false),
+                    UnsafeRawBufferPointer(start: nil, count: 0))
+            }
+        }
+        log = made
+        return made
+    }
+
+    private func logged<R>(_ body: () throws(EpochLog.Failure) -> R) throws(OperatorError) -> R {
+        do throws(EpochLog.Failure) {
+            return try body()
+        } catch {
+            throw OperatorError(
+                .external, error.isInputOutput ? .withBackoff : .never,
+                error.isInputOutput ? "epoch_log_failed" : "epoch_log_damaged",
+                error.isInputOutput
+                    ? "cannot keep the epoch's rows on disk: \(error)"
+                    : "the rows of an epoch that is not committed yet are damaged: \(error); "
+                        + "start from the checkpoint before with --restore ID", underlying: error)
+        }
+    }
+
+    func withTarget<R>(_ body: (inout Target) -> R) throws(OperatorError) -> R {
+        guard var target else {
+            throw OperatorError(.engine, .never, "not_open", "pg-sink was given rows before it was opened")
+        }
+        // The encoder keeps its scratch memory between batches.
+        self.target = nil
+        defer { self.target = target }
+        return body(&target)
+    }
+
+    // MARK: Epochs
+
+    public func prepareCommit(_ checkpoint: CheckpointID) async throws(OperatorError) -> [Committable] {
+        guard let log else { return [] }
+        let name = PgSink.logName(lineage: context.lineage, epoch: checkpoint.number)
+        try logged { () throws(EpochLog.Failure) in try log.seal(as: name) }
+        let committable = Committable(
+            epoch: checkpoint.number, previous: epochs.last, file: name, length: log.length, rowCount: log.rowCount)
+        epochs = EpochState(last: checkpoint.number, previous: epochs.last)
+        return [committable]
+    }
+
+    public func commit(_ committables: [Committable], _ checkpoint: CheckpointID) async throws(OperatorError) {
+        for committable in committables {
+            try await commit(committable)
+        }
+    }
+
+    private func commit(_ committable: Committable) async throws(OperatorError) {
+        let writer = try withTarget { $0.writer }
+        let lineage = context.lineage
+        let generation = context.generation
+        try await session.run("commit epoch \(committable.epoch) to \(table)", limit: config.reconnectTimeout) { link in
+            if !link.isInTransaction {
+                // A new connection: either the commit got through before the old one was lost, or all is to be done again.
+                if try isCommitted(committable, link) { return }
+                if log == nil {
+                    log = try logged { () throws(EpochLog.Failure) in
+                        try EpochLog(
+                            opening: committable.file, in: context.stateDirectory, length: committable.length)
+                    }
+                }
+                try begin(link, writer)
+            }
+            let isOurs = try commits.advance(
+                from: committable.previous, to: committable.epoch, lineage: lineage, generation: generation,
+                link.connection)
+            guard isOurs else { throw try explain(committable, link) }
+            try link.connection.execute("commit")
+            link.isInTransaction = false
+            link.stageRows = 0
+        }
+        log?.remove()
+        log = nil
+    }
+
+    /// Whether the target holds the epoch already.
+    private func isCommitted(_ committable: Committable, _ link: PgLink) throws(PgFailure) -> Bool {
+        try link.connection.execute("begin")
+        link.isInTransaction = true
+        let marker = try commits.lock(link.connection)
+        try link.connection.execute("rollback")
+        link.isInTransaction = false
+        guard let marker else { return false }
+        return marker.lineage == context.lineage && marker.epoch >= committable.epoch
+    }
+
+    /// Why the marker could not be moved on.
+    private func explain(_ committable: Committable, _ link: PgLink) throws(PgFailure) -> OperatorError {
+        let marker = try commits.lock(link.connection)
+        let refusal: MarkerDecision.Refusal
+        if let marker {
+            if marker.lineage != context.lineage {
+                refusal = .otherLineage(marker)
+            } else if marker.generation != context.generation {
+                refusal = .fenced(by: marker.generation)
+            } else if marker.epoch > committable.previous {
+                refusal = .ahead(marker: marker.epoch, expected: committable.previous)
+            } else {
+                refusal = .behind(marker: marker.epoch, expected: committable.previous)
+            }
+        } else {
+            refusal = .behind(marker: nil, expected: committable.previous)
+        }
+        return error(for: refusal)
+    }
+
+    static func logName(lineage: String, epoch: UInt64) -> String {
+        let safe = lineage.unicodeScalars.filter { $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil) }
+        return "epoch-\(String(String.UnicodeScalarView(safe)))-\(epoch).log"
+    }
+
+    static let stateTable = "epochs"
+    private static let stateSchema = Schema([
+        Field("last", .int64, nullable: false), Field("previous", .int64, nullable: false),
+    ])
+
+    public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
+        guard exactlyOnce else { return [] }
+        let row = RecordBatch(
+            PgSink.stateSchema,
+            [.int64([Int64(clamping: epochs.last)]), .int64([Int64(clamping: epochs.previous)])])
+        return [StateTable(PgSink.stateTable, version: 1, distribution: .subtask, [row])]
+    }
+
+    public func close() async {
+        session.close()
+        log = nil
+    }
+}

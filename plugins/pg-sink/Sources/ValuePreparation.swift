@@ -1,5 +1,4 @@
 import DataflowColumnar
-import DataflowText
 import Glibc
 
 /// Checks the values of a batch against what the target's columns can hold, and encodes aside what has no fixed size.
@@ -266,12 +265,12 @@ struct ValuePreparation {
                 encodeText(views, format, into: store, each, refuse)
             }
         case (.json, _), (.jsonb, _):
-            var writer = JSONText(values)
+            let writer = JSONText(values)
             each { row in
                 let length = store.count
                 store.append(bigEndian: Int32(0))
                 if format == .jsonb { store.append(bigEndian: UInt8(1)) }
-                writer.append(row, to: store)
+                if !writer.append(row, to: store) { refuse(row, "zero_character", ValuePreparation.zeroReason) }
                 let count = Int32(truncatingIfNeeded: store.count - length - 4)
                 store.mutableBytes.storeBytes(of: count.bigEndian, toByteOffset: length, as: Int32.self)
             }

@@ -1,0 +1,217 @@
+public import DataflowOperator
+import Logging
+
+extension PgSink {
+    public static func outputs(_ config: PgSinkConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] {
+        var found = DiagnosticCollector()
+        guard let stream = inputs.first else { return [] }
+        let names = stream.schema.names
+        for column in names {
+            if let problem = PgName.problem(column) {
+                found.append(
+                    .error(code: "invalid-column", "the stream's column cannot be a column of PostgreSQL: \(problem)"))
+            }
+        }
+        for (index, column) in config.key.enumerated() where !names.contains(column) {
+            let suggestion = Suggestion.phrase(for: column, among: names)
+            found.append(
+                .error(
+                    field: "key[\(index)]", code: "unknown-column",
+                    "the stream has no column `\(column)`\(suggestion)",
+                    hint: "its columns are \(names.joined(separator: ", "))"))
+        }
+        if let key = stream.kind.key {
+            let list = "[\(key.joined(separator: ", "))]"
+            if config.key.isEmpty {
+                found.append(
+                    .error(
+                        code: "missing-key",
+                        "the stream replaces rows by \(list); the table needs the same key", hint: "add `key: \(list)`"))
+            } else if Set(config.key) != Set(key) {
+                found.append(
+                    .error(
+                        field: "key", code: "key-mismatch",
+                        "the stream replaces rows by \(list); the table needs the same key, found "
+                            + "[\(config.key.joined(separator: ", "))]", hint: "write `key: \(list)`"))
+            }
+        }
+        if config.delivery == .atLeastOnce && stream.deletes {
+            found.append(
+                .error(
+                    field: "delivery", code: "unsafe-delivery",
+                    "the stream deletes rows, and a delete that is repeated out of turn removes a newer row",
+                    hint: "leave `delivery` out: exactly_once"))
+        }
+        try found.throwErrors()
+        return []
+    }
+
+    public func open(restoring state: StateSnapshot) async throws(OperatorError) {
+        let restoredEpochs = try PgSink.epochs(in: state)
+        epochs = restoredEpochs ?? EpochState()
+        let fields = stream.schema.fields
+        let columns = try await session.run("open \(table)", limit: config.openTimeout) { link in
+            let connection = link.connection
+            try connection.execute("begin")
+            link.isInTransaction = true
+            let oid = try existingTable(connection, fields)
+            let catalog = try PgCatalog.read(oid, connection)
+            let columns: [PgColumn]
+            switch catalog.fit(table, fields: fields, key: config.key) {
+            case .fits(let fitted): columns = fitted
+            case .mismatch(let problems):
+                let list = problems.map { "\n  - \($0)" }.joined()
+                throw OperatorError(
+                    .user, .never, "table_mismatch", "table \(table) does not fit the stream:\(list)")
+            }
+            if context.restored == nil || restoredEpochs == nil { try meetExistingRows(connection) }
+            if exactlyOnce { try claimMarker(restoredEpochs, connection) }
+            try connection.execute("commit")
+            link.isInTransaction = false
+            return columns
+        }
+        let keyMayBeNull = fields.contains { config.key.contains($0.name) && $0.nullable }
+        let statements = PgStatements(table: table, columns: columns, keyMayBeNull: keyMayBeNull)
+        target = Target(
+            writer: SegmentWriter(statements: statements),
+            encoder: CopyEncoder(columns: columns, marksDeletes: statements.isUpsert))
+        if exactlyOnce {
+            let pending = context.restored?.commitPending == true
+            EpochLog.removeAll(
+                in: context.stateDirectory,
+                except: pending ? PgSink.logName(lineage: context.lineage, epoch: epochs.last) : nil)
+        }
+    }
+
+    private static func epochs(in state: StateSnapshot) throws(OperatorError) -> EpochState? {
+        guard let saved = state[stateTable] else { return nil }
+        guard saved.version == 1 else {
+            throw OperatorError(
+                .user, .never, "state_version",
+                "the checkpoint was written by a newer version of pg-sink (state version \(saved.version), expected 1)")
+        }
+        var result: EpochState?
+        for batch in saved.batches where batch.rowCount > 0 {
+            guard let last = batch["last"]?.int64Values, let previous = batch["previous"]?.int64Values else { continue }
+            result = EpochState(last: UInt64(clamping: last[0]), previous: UInt64(clamping: previous[0]))
+        }
+        return result
+    }
+
+    /// Finds the table, or creates it.
+    private func existingTable(_ connection: PgConnection, _ fields: [Field]) throws -> Int64 {
+        if let oid = try PgCatalog.oid(of: table, connection) {
+            try checkRelation(oid, connection)
+            return oid
+        }
+        if config.create == .never {
+            throw OperatorError(
+                .user, .never, "table_missing",
+                "there is no table \(table) and `create: never` is set; create it: "
+                    + PgStatements.createTable(table, fields: fields, key: config.key))
+        }
+        if connection.serverVersion < 150_000, fields.contains(where: { config.key.contains($0.name) && $0.nullable }) {
+            throw OperatorError(
+                .user, .never, "server_too_old",
+                "the key (\(config.key.joined(separator: ", "))) can be null, which needs PostgreSQL 15 or newer "
+                    + "(unique nulls not distinct); the server is \(connection.serverVersion / 10_000). "
+                    + "Make the key not null, e.g. with coalesce")
+        }
+        try connection.execute(CommitTable.creationLock)
+        // Another sink may have been faster.
+        if let oid = try PgCatalog.oid(of: table, connection) { return oid }
+        try connection.execute(PgStatements.createTable(table, fields: fields, key: config.key))
+        context.logger.info("table \(table) created")
+        guard let oid = try PgCatalog.oid(of: table, connection) else {
+            throw PgFailure(.configuration, "table \(table) was created but is not found; look at search_path")
+        }
+        return oid
+    }
+
+    private func checkRelation(_ oid: Int64, _ connection: PgConnection) throws {
+        let kind = try connection.query("select relkind::text from pg_class where oid = $1::int8::oid", [String(oid)])
+        let word = kind.rowCount > 0 ? kind[0, 0] ?? "" : ""
+        guard word != "r", word != "p", !(word == "f" && config.key.isEmpty) else { return }
+        let names = ["v": "a view", "m": "a materialized view", "S": "a sequence", "i": "an index", "f": "a foreign table"]
+        throw OperatorError(
+            .user, .never, "not_a_table",
+            "\(table) is \(names[word] ?? "no table"); expected a table\(word == "f" ? ", because there is a key" : "")")
+    }
+
+    /// A new history begins: the rows that are there are not its own.
+    private func meetExistingRows(_ connection: PgConnection) throws {
+        guard try connection.query("select 1 from \(table.sql) limit 1", []).rowCount > 0 else { return }
+        switch config.existingRows {
+        case .keep:
+            context.logger.notice(
+                "table \(table) holds rows already and this run starts new: they stay",
+                metadata: ["existing_rows": "keep"])
+        case .delete:
+            deletesExistingRows = true
+            context.logger.notice("table \(table) holds rows already: the first commit replaces them")
+        case .refuse:
+            throw OperatorError(
+                .user, .never, "table_not_empty",
+                "table \(table) holds rows already and this run starts new, which `existing_rows: refuse` forbids")
+        }
+    }
+
+    /// Compares the target's marker with the checkpoint, and writes this run into it.
+    private func claimMarker(_ restoredEpochs: EpochState?, _ connection: PgConnection) throws {
+        try commits.ensure(connection)
+        let decision = MarkerDecision.decide(
+            MarkerDecision.Situation(
+                lineage: context.lineage, generation: context.generation, restored: context.restored?.id.number,
+                commitPending: context.restored?.commitPending ?? false,
+                acceptDuplicates: context.restored?.acceptDuplicates ?? false, state: restoredEpochs,
+                isIdempotent: !config.key.isEmpty && !stream.deletes, marker: try commits.lock(connection)))
+        switch decision {
+        case .refuse(let refusal): throw error(for: refusal)
+        case .proceed(let epoch, let note):
+            switch note {
+            case nil: break
+            case .takenOver(let marker):
+                context.logger.info(
+                    "table \(table) was last written by another history of this pipeline",
+                    metadata: ["lineage": "\(marker.lineage)", "epoch": "\(marker.epoch)"])
+            case .writtenAgain(let since, let until):
+                context.logger.notice(
+                    "table \(table) is ahead of the checkpoint: rows of later epochs are written again",
+                    metadata: ["checkpoint_epoch": "\(since)", "table_epoch": "\(until)"])
+            }
+            try commits.claim(
+                CommitMarker(lineage: context.lineage, generation: context.generation, epoch: epoch), connection)
+        }
+    }
+
+    /// What the user is told when the target and the checkpoint do not belong together.
+    func error(for refusal: MarkerDecision.Refusal) -> OperatorError {
+        let commits = "\(commits.table)"
+        let checkpoint = context.restored.map { "checkpoint \($0.id)" } ?? "this run"
+        switch refusal {
+        case .fenced(let generation):
+            return OperatorError(
+                .user, .never, "fenced",
+                "another run of pipeline \(context.pipeline) (generation \(generation)) has taken over table \(table); "
+                    + "this run (generation \(context.generation)) may not write any more")
+        case .ahead(let marker, let expected):
+            return OperatorError(
+                .user, .never, "target_ahead",
+                "table \(table) is ahead of \(checkpoint): it holds epoch \(marker), the checkpoint knows epoch \(expected) "
+                    + "(see \(commits)). Going on would write rows twice. Start from the newest checkpoint, or accept "
+                    + "that with --restore ID --accept-duplicates")
+        case .otherLineage(let marker):
+            return OperatorError(
+                .user, .never, "target_other_lineage",
+                "table \(table) was written by another history of the pipeline since (lineage \(marker.lineage), epoch "
+                    + "\(marker.epoch) in \(commits); \(checkpoint) belongs to \(context.lineage)). Start from a "
+                    + "checkpoint of that history, or accept that with --restore ID --accept-duplicates")
+        case .behind(let marker, let expected):
+            return OperatorError(
+                .user, .never, "target_replaced",
+                "the target was replaced: \(checkpoint) has committed epoch \(expected) to table \(table), but "
+                    + (marker.map { "\(commits) says epoch \($0)" } ?? "\(commits) has no row of this sink")
+                    + ". Bring the database back as it was, or start new with --restore none")
+        }
+    }
+}
