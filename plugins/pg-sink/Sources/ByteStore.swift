@@ -58,32 +58,3 @@ final class ByteStore {
     /// All bytes, writable, valid until the next mutation.
     var mutableBytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: count) }
 }
-
-/// A 64-bit hash of bytes: folded 64×64-bit multiplications over 16 bytes a step, the construction of wyhash
-/// (Wang Yi, public domain). Not cryptographic: for hash tables, and as the checksum of frames of the epoch log.
-func hash64(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 {
-    @inline(__always)
-    func mix(_ left: UInt64, _ right: UInt64) -> UInt64 {
-        let product = left.multipliedFullWidth(by: right)
-        return product.high ^ product.low
-    }
-    let secret0: UInt64 = 0xa076_1d64_78bd_642f
-    let secret1: UInt64 = 0xe703_7ed1_a0b4_28db
-    guard let base = bytes.baseAddress else { return mix(seed ^ secret0, secret1) }
-    var hash = seed ^ secret0
-    var offset = 0
-    while bytes.count - offset >= 16 {
-        let low = base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-        let high = base.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)
-        hash = mix(low ^ secret1, high ^ hash)
-        offset += 16
-    }
-    var tail: (UInt64, UInt64) = (0, 0)
-    withUnsafeMutableBytes(of: &tail) { memory in
-        if bytes.count > offset, let target = memory.baseAddress {
-            target.copyMemory(from: base + offset, byteCount: bytes.count - offset)
-        }
-    }
-    hash = mix(tail.0 ^ secret1, tail.1 ^ hash)
-    return mix(hash ^ secret0, UInt64(bytes.count) ^ secret1)
-}

@@ -36,7 +36,7 @@ struct CopyEncoder {
     /// Appends the rows of `batch`, except those that it returns as refused (numbered as in `batch`, ascending).
     mutating func encode(_ batch: RecordBatch, into rows: RowStore) -> [RowRefusal] {
         guard batch.rowCount > 0 else { return [] }
-        var prepared = ValuePreparation.prepare(columns, batch)
+        let prepared = ValuePreparation.prepare(columns, batch)
         var refusals = prepared.refusals
         if refusals.isEmpty {
             measure(prepared.columns, batch.rowCount)
@@ -60,7 +60,7 @@ struct CopyEncoder {
             }
             return refusals
         }
-        write(&prepared.columns, batch, into: rows)
+        write(prepared.columns, batch, into: rows)
         return []
     }
 
@@ -104,7 +104,7 @@ struct CopyEncoder {
 
     // MARK: Values
 
-    private mutating func write(_ prepared: inout [PreparedColumn], _ batch: RecordBatch, into rows: RowStore) {
+    private mutating func write(_ prepared: [PreparedColumn], _ batch: RecordBatch, into rows: RowStore) {
         let count = batch.rowCount
         var total = 0
         cursors.removeAll(keepingCapacity: true)

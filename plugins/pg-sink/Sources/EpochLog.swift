@@ -1,3 +1,4 @@
+import DataflowColumnar
 import Glibc
 
 /// The rows of one epoch that the server has accepted, on disk, so that they can be sent again when the connection or
@@ -77,12 +78,14 @@ final class EpochLog {
         var words: [UInt64] = [
             UInt64(EpochLog.magic) | UInt64(frame.kind.rawValue) << 32 | (frame.hasDeletes ? 1 << 40 : 0)
                 | (frame.hasRows ? 1 << 41 : 0),
-            UInt64(frame.rowCount), UInt64(bytes.count), hash64(bytes),
+            UInt64(frame.rowCount), UInt64(bytes.count), RowHash.hash(bytes),
         ]
-        words.append(words.withUnsafeBytes { hash64($0) })
+        words.append(words.withUnsafeBytes { RowHash.hash($0) })
         let start = length
         do throws(Failure) {
-            try words.withUnsafeBytes { (header) throws(Failure) in try write(header) }
+            let header = ByteStore(capacity: EpochLog.headerBytes)
+            words.withUnsafeBytes { header.append($0) }
+            try write(header[0..<header.count])
             try write(bytes)
         } catch {
             // Half a frame must not stand in front of the next one.
@@ -102,7 +105,7 @@ final class EpochLog {
             let words = (0..<5).map { index in
                 header[0..<EpochLog.headerBytes].load(fromByteOffset: index * 8, as: UInt64.self)
             }
-            guard UInt32(truncatingIfNeeded: words[0]) == EpochLog.magic, hash64(header[0..<32]) == words[4],
+            guard UInt32(truncatingIfNeeded: words[0]) == EpochLog.magic, RowHash.hash(header[0..<32]) == words[4],
                 let kind = Kind(rawValue: UInt8(truncatingIfNeeded: words[0] >> 32)),
                 let byteCount = Int(exactly: words[2]), let rowCount = Int(exactly: words[1])
             else { return .failure(damaged("at byte \(offset) there is no frame")) }
@@ -110,7 +113,7 @@ final class EpochLog {
             guard byteCount <= length - offset else { return .failure(damaged("the frame at byte \(offset) is cut off")) }
             store.truncate(to: 0)
             if let failure = read(byteCount, at: offset, into: store) { return .failure(failure) }
-            guard hash64(store[0..<byteCount]) == words[3] else {
+            guard RowHash.hash(store[0..<byteCount]) == words[3] else {
                 return .failure(damaged("the checksum of the frame at byte \(offset) does not fit"))
             }
             offset += byteCount

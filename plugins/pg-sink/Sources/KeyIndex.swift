@@ -17,7 +17,7 @@ struct KeyIndex {
         for row in live.count..<rows.count {
             if (liveCount + 1) * 2 > slots.count { grow() }
             let key = rows.bytes[rows.keyRange(of: row)]
-            let hash = hash64(key)
+            let hash = RowHash.hash(key)
             var slot = Int(truncatingIfNeeded: hash) & mask
             while slots[slot] != 0 {
                 if hashes[slot] == hash {

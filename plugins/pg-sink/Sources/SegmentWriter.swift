@@ -1,3 +1,5 @@
+import DataflowColumnar
+
 /// Puts encoded rows into the open transaction, and finds out which of them the server refuses.
 struct SegmentWriter {
     let statements: PgStatements
@@ -11,9 +13,9 @@ struct SegmentWriter {
     }
 
     /// PGCOPY, its magic bytes, no flags, no extension.
-    private static let header: [UInt8] = Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] + [0, 0, 0, 0, 0, 0, 0, 0]
+    private static let header = Buffer(Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] + [0, 0, 0, 0, 0, 0, 0, 0])
     /// A field count of minus one.
-    private static let trailer: [UInt8] = [0xff, 0xff]
+    private static let trailer = Buffer([0xff, 0xff])
 
     /// Writes all rows of `segment`. Each attempt stands in a savepoint, so that a refusal leaves the transaction whole.
     ///

@@ -62,9 +62,9 @@ struct ValuePreparation {
         case (.bytea, .view(let storage)): return .text(storage)
         default:
             let store = ByteStore(capacity: values.count * 16)
-            let ends = encodeAside(values, column.format, column, into: store) { row, code, reason in
-                refuse(row, code, column, reason)
-            }
+            let refusals = Refusals()
+            let ends = encodeAside(values, column.format, into: store, refusals)
+            for refusal in refusals.list { refuse(refusal.row, refusal.code, column, refusal.reason) }
             return .aside(store, ends: ends)
         }
     }
@@ -184,10 +184,17 @@ struct ValuePreparation {
 
     // MARK: Aside
 
+    /// Collects what is refused while values are encoded aside.
+    private final class Refusals {
+        var list: [RowRefusal] = []
+        func callAsFunction(_ row: Int, _ code: String, _ reason: String) {
+            list.append(RowRefusal(row: row, code: code, reason: reason))
+        }
+    }
+
     /// Encodes every value with its length in front (minus one for null) and returns where each ends.
     private func encodeAside(
-        _ values: Column, _ format: PgFormat, _ column: PgColumn, into store: ByteStore,
-        _ refuse: (_ row: Int, _ code: String, _ reason: String) -> Void
+        _ values: Column, _ format: PgFormat, into store: ByteStore, _ refuse: Refusals
     ) -> [Int] {
         var ends: [Int] = []
         ends.reserveCapacity(values.count)
@@ -259,7 +266,7 @@ struct ValuePreparation {
             guard case .decimal(_, let scale) = values.type else { preconditionFailure("a decimal has a scale") }
             each { NumericEncoding.append(decimals[$0], scale: scale, to: store) }
         case (.array(let element, let oid), .list(let offsets, let elements)):
-            encodeArrays(offsets, elements, element, oid, column, into: store, each, refuse)
+            encodeArrays(offsets, elements, element, oid, into: store, each, refuse)
         case (_, .view(let storage)):
             storage.withUnsafeViews { views in
                 encodeText(views, format, into: store, each, refuse)
@@ -281,7 +288,7 @@ struct ValuePreparation {
 
     private func encodeText(
         _ views: UnsafeViews, _ format: PgFormat, into store: ByteStore, _ each: ((Int) -> Void) -> Void,
-        _ refuse: (_ row: Int, _ code: String, _ reason: String) -> Void
+        _ refuse: Refusals
     ) {
         each { row in
             let bytes = views.bytes(row)
@@ -334,20 +341,21 @@ struct ValuePreparation {
     /// One-dimensional arrays (`array_recv`): dimensions, whether nulls occur, the elements' type, length and lower
     /// bound, then the elements. The elements of all rows are encoded together; each row copies its own.
     private func encodeArrays(
-        _ offsets: Values<Int32>, _ elements: Column, _ format: PgFormat, _ oid: UInt32, _ column: PgColumn,
-        into store: ByteStore, _ each: ((Int) -> Void) -> Void,
-        _ refuse: (_ row: Int, _ code: String, _ reason: String) -> Void
+        _ offsets: Values<Int32>, _ elements: Column, _ format: PgFormat, _ oid: UInt32, into store: ByteStore,
+        _ each: ((Int) -> Void) -> Void, _ refuse: Refusals
     ) {
         let encoded = ByteStore(capacity: elements.count * 12)
-        var bad: [(element: Int, code: String, reason: String)] = []
-        let ends = encodeAside(elements, format, column, into: encoded) { element, code, reason in
-            bad.append((element, code, reason))
-        }
+        let bad = Refusals()
+        let ends = encodeAside(elements, format, into: encoded, bad)
+        var nextBad = 0
         each { row in
             let first = Int(offsets[row])
             let last = Int(offsets[row + 1])
-            if !bad.isEmpty, let found = bad.first(where: { $0.element >= first && $0.element < last }) {
-                refuse(row, found.code, "element \(found.element - first): \(found.reason)")
+            // Both are in order; elements under a null row are passed over.
+            while nextBad < bad.list.count, bad.list[nextBad].row < first { nextBad += 1 }
+            if nextBad < bad.list.count, bad.list[nextBad].row < last {
+                let found = bad.list[nextBad]
+                refuse(row, found.code, "element \(found.row - first): \(found.reason)")
             }
             let bytes = first == last ? 0..<0 : (first == 0 ? 0 : ends[first - 1])..<ends[last - 1]
             let hasNull = elements.validity.map { $0.slice(first..<last).setCount < last - first } ?? false
