@@ -36,7 +36,11 @@ struct Bisection: Equatable {
             position += 1
             return tried.lowerBound
         }
-        if let row, row > 0, row < tried.count { length = row } else if row == 0 { length = 1 } else {
+        if let row, row > 0, row < tried.count {
+            length = row
+        } else if row == 0 {
+            length = 1
+        } else {
             length = tried.count / 2
         }
         return nil

@@ -1,3 +1,5 @@
+import DataflowColumnar
+
 /// The table `dataflow_commits` on the server: reads, claims and advances the row of one sink.
 struct CommitTable {
     let table: PgName
@@ -17,6 +19,13 @@ struct CommitTable {
               pipeline text not null, node text not null, lineage text not null,
               generation bigint not null, epoch bigint not null, primary key (pipeline, node))
             """)
+    }
+
+    /// A number for the sink's row in this very table, for an advisory lock.
+    func mark(_ connection: PgConnection) throws(PgFailure) -> Int64? {
+        guard let oid = try PgCatalog.oid(of: table, connection) else { return nil }
+        let identity = Array("\(oid)/\(pipeline)/\(node)".utf8)
+        return Int64(bitPattern: identity.withUnsafeBytes { RowHash.hash($0) })
     }
 
     /// Reads and locks the sink's row; nil if there is none.

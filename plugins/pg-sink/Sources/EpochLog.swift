@@ -96,7 +96,8 @@ final class EpochLog {
     }
 
     /// Reads all frames in order; each is lent to `body` after its checksum was verified.
-    func replay<E: Error>(_ body: (Frame, UnsafeRawBufferPointer) throws(E) -> Void) throws(E) -> Result<Void, Failure> {
+    func replay<E: Error>(_ body: (Frame, UnsafeRawBufferPointer) throws(E) -> Void) throws(E) -> Result<Void, Failure>
+    {
         let store = ByteStore()
         var offset = 0
         while offset < length {
@@ -110,7 +111,9 @@ final class EpochLog {
                 let byteCount = Int(exactly: words[2]), let rowCount = Int(exactly: words[1])
             else { return .failure(damaged("at byte \(offset) there is no frame")) }
             offset += EpochLog.headerBytes
-            guard byteCount <= length - offset else { return .failure(damaged("the frame at byte \(offset) is cut off")) }
+            guard byteCount <= length - offset else {
+                return .failure(damaged("the frame at byte \(offset) is cut off"))
+            }
             store.truncate(to: 0)
             if let failure = read(byteCount, at: offset, into: store) { return .failure(failure) }
             guard RowHash.hash(store[0..<byteCount]) == words[3] else {
@@ -136,9 +139,9 @@ final class EpochLog {
         guard fsync(folder) == 0 else { throw EpochLog.failure(directory) }
     }
 
-    /// Removes the file; the log can still be read until it is let go. A file that cannot be removed is harmless.
-    func remove() {
-        unlink(path)
+    /// Removes the file of an epoch that was committed. A file that cannot be removed is harmless.
+    static func remove(_ name: String, in directory: String) {
+        unlink(directory + "/" + name)
     }
 
     /// Removes every log in `directory` but `name`: leftovers of epochs that were committed or given up.

@@ -119,7 +119,8 @@ struct JSONText {
         var isClean = true
         output.append(bigEndian: UInt8(ascii: "\""))
         var start = 0
-        for (index, byte) in bytes.enumerated() where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+        for (index, byte) in bytes.enumerated()
+        where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
             output.append(UnsafeRawBufferPointer(rebasing: bytes[start..<index]))
             start = index + 1
             switch byte {

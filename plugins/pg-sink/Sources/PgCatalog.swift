@@ -116,7 +116,8 @@ struct PgCatalog {
         }
         for column in columns where column.isNotNull && !column.hasDefault && !column.isGenerated {
             if !fields.contains(where: { $0.name == column.name }) {
-                problems.append("column \(column.name) is not null and has no default, and the stream has no such column")
+                problems.append(
+                    "column \(column.name) is not null and has no default, and the stream has no such column")
             }
         }
         if !key.isEmpty, let problem = keyProblem(table, fields: fields, key: key) { problems.append(problem) }

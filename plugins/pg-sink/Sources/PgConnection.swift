@@ -17,6 +17,14 @@ final class PgConnection {
     private let timeout: Duration
     private let onNotice: (_ severity: String, _ text: String) -> Void
 
+    /// A moment of a statement's life, for tests that let things fail exactly there.
+    enum Moment: Equatable {
+        case willSend(String), didFinish(String)
+    }
+
+    /// Called at every moment; nil but in tests.
+    var observe: ((Moment) throws(PgFailure) -> Void)?
+
     /// Connects; waits at most `connect_timeout` of the settings for each host.
     ///
     /// - Parameters:
@@ -60,8 +68,11 @@ final class PgConnection {
     /// Runs one or more statements without parameters; returns the last result.
     @discardableResult
     func execute(_ sql: String) throws(PgFailure) -> PgResult {
+        try observe?(.willSend(sql))
         try send(PQsendQuery(handle, sql))
-        return try finishStatement()
+        let result = try finishStatement()
+        try observe?(.didFinish(sql))
+        return result
     }
 
     /// Runs one statement with text parameters ($1 …); results are text.
@@ -69,8 +80,11 @@ final class PgConnection {
     func query(_ sql: String, _ parameters: [String?]) throws(PgFailure) -> PgResult {
         let texts = parameters.map { $0.flatMap { UnsafePointer(strdup($0)) } }
         defer { for text in texts { free(UnsafeMutablePointer(mutating: text)) } }
+        try observe?(.willSend(sql))
         try send(PQsendQueryParams(handle, sql, Int32(texts.count), nil, texts, nil, nil, 0))
-        return try finishStatement()
+        let result = try finishStatement()
+        try observe?(.didFinish(sql))
+        return result
     }
 
     // MARK: COPY
@@ -78,6 +92,7 @@ final class PgConnection {
     /// Starts a `COPY … FROM STDIN`, before which other statements may stand; afterwards only ``copy(_:)`` and
     /// ``endCopy()`` may be called, until the latter has returned or failed.
     func startCopy(_ sql: String) throws(PgFailure) {
+        try observe?(.willSend(sql))
         try send(PQsendQuery(handle, sql))
         while let result = try nextResult() {
             if result.status == PGRES_COPY_IN { return }
@@ -108,9 +123,12 @@ final class PgConnection {
 
     /// Ends the copy and returns how many rows the server has taken.
     func endCopy() throws(PgFailure) -> Int {
+        try observe?(.willSend("end of copy"))
         guard PQputCopyEnd(handle, nil) == 1 else { throw connectionFailure() }
         try flush()
-        return try finishStatement().affectedRows
+        let rowCount = try finishStatement().affectedRows
+        try observe?(.didFinish("end of copy"))
+        return rowCount
     }
 
     // MARK: Waiting

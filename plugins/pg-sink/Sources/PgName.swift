@@ -46,7 +46,8 @@ struct PgName: Hashable {
         if quoted { throw Malformed(reason: "a quote is not closed") }
         parts.append(part)
         guard parts.count <= 2 else {
-            throw Malformed(reason: "\(parts.count) parts; expected `table` or `schema.table` (quote a name with a dot)")
+            throw Malformed(
+                reason: "\(parts.count) parts; expected `table` or `schema.table` (quote a name with a dot)")
         }
         for part in parts {
             if let reason = PgName.problem(part) { throw Malformed(reason: reason) }

@@ -17,6 +17,8 @@ final class PgResult {
 
     var rowCount: Int { Int(PQntuples(handle)) }
 
+    var columnCount: Int { Int(PQnfields(handle)) }
+
     /// The number of rows which the statement wrote, 0 for statements that do not say.
     var affectedRows: Int { PQcmdTuples(handle).flatMap { Int(String(cString: $0)) } ?? 0 }
 

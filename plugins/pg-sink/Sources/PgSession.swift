@@ -38,6 +38,11 @@ final class PgSession {
     private let lockTimeout: Duration
     private let logger: Logger
     private var link: PgLink?
+    /// An advisory lock that every connection of this sink holds (shared), so that a later run can find the connections
+    /// of an earlier one that hangs; nil before the sink knows it.
+    var mark: Int64?
+    /// Passed on to every connection; nil but in tests.
+    var observe: ((PgConnection.Moment) throws(PgFailure) -> Void)?
     /// The server's process behind the connection that was lost, and when it started: it may still hold locks.
     private var predecessor: (pid: Int, started: String)?
 
@@ -120,6 +125,7 @@ final class PgSession {
         if connection.serverVersion >= 140_000 { setup += "; set idle_session_timeout = 0" }
         if connection.serverVersion >= 170_000 { setup += "; set transaction_timeout = 0" }
         try connection.execute(setup)
+        if let mark { try PgSession.take(mark, connection) }
         if let predecessor {
             // Its transaction may hold locks on the very rows that are written again now.
             do {
@@ -128,7 +134,7 @@ final class PgSession {
                     select pg_terminate_backend(pid) from pg_stat_activity
                     where pid = $1::int and backend_start::text = $2 and usename = current_user
                     """, [String(predecessor.pid), predecessor.started])
-            } catch where error.kind != .connection {
+            } catch  where error.kind != .connection {
                 logger.debug("PostgreSQL: the lost connection's process could not be ended: \(error)")
             }
         }
@@ -136,9 +142,29 @@ final class PgSession {
             "select backend_start::text from pg_stat_activity where pid = pg_backend_pid()", [])
         predecessor = (started.rowCount > 0 ? started[0, 0] : nil).map { (connection.backendPID, $0) }
         logger.debug("PostgreSQL: connected", metadata: ["server": "\(connection.endpoint)"])
+        connection.observe = observe
         let made = PgLink(connection)
         link = made
         return made
+    }
+
+    /// Takes the mark for the connection's life.
+    static func take(_ mark: Int64, _ connection: PgConnection) throws(PgFailure) {
+        try connection.query("select pg_advisory_lock_shared($1::int8)", [String(mark)])
+    }
+
+    /// Ends all other connections with the mark: those of runs that have been fenced off. An open transaction of theirs
+    /// would hold locks on rows that this run writes, as long as their process hangs.
+    static func endOthers(with mark: Int64, _ connection: PgConnection) throws(PgFailure) -> Int {
+        try connection.query(
+            """
+            select pg_terminate_backend(l.pid) from pg_locks l
+            join pg_stat_activity a on a.pid = l.pid and a.usename = current_user
+            where l.locktype = 'advisory' and l.objsubid = 1 and l.pid <> pg_backend_pid()
+              and l.database = (select oid from pg_database where datname = current_database())
+              and (l.classid::int8 << 32 | l.objid::int8) = $1::int8
+            """, [String(mark)]
+        ).rowCount
     }
 
     private func drop() {

@@ -26,7 +26,8 @@ extension PgSink {
                 found.append(
                     .error(
                         code: "missing-key",
-                        "the stream replaces rows by \(list); the table needs the same key", hint: "add `key: \(list)`"))
+                        "the stream replaces rows by \(list); the table needs the same key", hint: "add `key: \(list)`")
+                )
             } else if Set(config.key) != Set(key) {
                 found.append(
                     .error(
@@ -68,6 +69,13 @@ extension PgSink {
             if exactlyOnce { try claimMarker(restoredEpochs, connection) }
             try connection.execute("commit")
             link.isInTransaction = false
+            if let mark = session.mark {
+                try PgSession.take(mark, connection)
+                let ended = try PgSession.endOthers(with: mark, connection)
+                if ended > 0 {
+                    context.logger.notice("ended \(ended) connections of earlier runs that still wrote to \(table)")
+                }
+            }
             return columns
         }
         let keyMayBeNull = fields.contains { config.key.contains($0.name) && $0.nullable }
@@ -118,10 +126,9 @@ extension PgSink {
                     + "Make the key not null, e.g. with coalesce")
         }
         try connection.execute(CommitTable.creationLock)
-        // Another sink may have been faster.
-        if let oid = try PgCatalog.oid(of: table, connection) { return oid }
-        try connection.execute(PgStatements.createTable(table, fields: fields, key: config.key))
-        context.logger.info("table \(table) created")
+        // Another sink may have been faster, which only the statement itself is sure to see.
+        try connection.execute(PgStatements.createTable(table, fields: fields, key: config.key, ifMissing: true))
+        context.logger.info("PostgreSQL: created the table", metadata: ["table": "\(table)"])
         guard let oid = try PgCatalog.oid(of: table, connection) else {
             throw PgFailure(.configuration, "table \(table) was created but is not found; look at search_path")
         }
@@ -132,10 +139,13 @@ extension PgSink {
         let kind = try connection.query("select relkind::text from pg_class where oid = $1::int8::oid", [String(oid)])
         let word = kind.rowCount > 0 ? kind[0, 0] ?? "" : ""
         guard word != "r", word != "p", !(word == "f" && config.key.isEmpty) else { return }
-        let names = ["v": "a view", "m": "a materialized view", "S": "a sequence", "i": "an index", "f": "a foreign table"]
+        let names = [
+            "v": "a view", "m": "a materialized view", "S": "a sequence", "i": "an index", "f": "a foreign table",
+        ]
         throw OperatorError(
             .user, .never, "not_a_table",
-            "\(table) is \(names[word] ?? "no table"); expected a table\(word == "f" ? ", because there is a key" : "")")
+            "\(table) is \(names[word] ?? "no table"); expected a table\(word == "f" ? ", because there is a key" : "")"
+        )
     }
 
     /// A new history begins: the rows that are there are not its own.
@@ -159,6 +169,7 @@ extension PgSink {
     /// Compares the target's marker with the checkpoint, and writes this run into it.
     private func claimMarker(_ restoredEpochs: EpochState?, _ connection: PgConnection) throws {
         try commits.ensure(connection)
+        session.mark = try commits.mark(connection)
         let decision = MarkerDecision.decide(
             MarkerDecision.Situation(
                 lineage: context.lineage, generation: context.generation, restored: context.restored?.id.number,

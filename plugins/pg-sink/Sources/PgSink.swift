@@ -255,19 +255,20 @@ public final class PgSink: Sink {
             link.isInTransaction = false
             link.stageRows = 0
         }
-        log?.remove()
         log = nil
+        EpochLog.remove(committable.file, in: context.stateDirectory)
     }
 
     /// Whether the target holds the epoch already.
-    private func isCommitted(_ committable: Committable, _ link: PgLink) throws(PgFailure) -> Bool {
+    private func isCommitted(_ committable: Committable, _ link: PgLink) throws -> Bool {
         try link.connection.execute("begin")
         link.isInTransaction = true
         let marker = try commits.lock(link.connection)
         try link.connection.execute("rollback")
         link.isInTransaction = false
-        guard let marker else { return false }
-        return marker.lineage == context.lineage && marker.epoch >= committable.epoch
+        guard let marker, marker.lineage == context.lineage else { return false }
+        if marker.generation > context.generation { throw error(for: .fenced(by: marker.generation)) }
+        return marker.epoch >= committable.epoch
     }
 
     /// Why the marker could not be moved on.
@@ -291,7 +292,9 @@ public final class PgSink: Sink {
     }
 
     static func logName(lineage: String, epoch: UInt64) -> String {
-        let safe = lineage.unicodeScalars.filter { $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil) }
+        let safe = lineage.unicodeScalars.filter {
+            $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil)
+        }
         return "epoch-\(String(String.UnicodeScalarView(safe)))-\(epoch).log"
     }
 

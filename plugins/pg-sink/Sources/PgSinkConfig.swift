@@ -94,7 +94,8 @@ public struct PgSinkConfig: OperatorConfig {
         }
         ConfigField(
             "linger", \.linger, .advanced,
-            "With `at_least_once`: the longest time that a row waits for others before it is committed.", check: positive)
+            "With `at_least_once`: the longest time that a row waits for others before it is committed.",
+            check: positive)
         ConfigField(
             "max_batch", \.maxBatch, .advanced,
             "How many bytes of rows are held in memory before they are sent to the server."

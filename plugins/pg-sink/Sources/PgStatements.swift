@@ -68,7 +68,7 @@ struct PgStatements {
     /// The table for a stream, with a unique key where there is one.
     ///
     /// - Parameter fields: the stream's columns in their order.
-    static func createTable(_ table: PgName, fields: [Field], key: [String]) -> String {
+    static func createTable(_ table: PgName, fields: [Field], key: [String], ifMissing: Bool = false) -> String {
         var lines = fields.map { field in
             "\(PgName.quote(field.name)) \(PgTypeMapping.sqlType(of: field.type))\(field.nullable ? "" : " not null")"
         }
@@ -77,6 +77,6 @@ struct PgStatements {
             let names = key.map(PgName.quote).joined(separator: ", ")
             lines.append(nullable ? "unique nulls not distinct (\(names))" : "primary key (\(names))")
         }
-        return "create table \(table.sql) (\(lines.joined(separator: ", ")))"
+        return "create table \(ifMissing ? "if not exists " : "")\(table.sql) (\(lines.joined(separator: ", ")))"
     }
 }

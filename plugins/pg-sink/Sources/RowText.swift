@@ -27,7 +27,9 @@ struct RowText {
                 output += "null"
             }
         }
-        if offset < row.count, let mark = next(), mark.first == 1 { output += isFirst ? "\"_delete\":true" : ",\"_delete\":true" }
+        if offset < row.count, let mark = next(), mark.first == 1 {
+            output += isFirst ? "\"_delete\":true" : ",\"_delete\":true"
+        }
         return Array((output + "}").utf8)
     }
 
@@ -75,7 +77,8 @@ struct RowText {
                         continue
                     }
                     append(
-                        UnsafeRawBufferPointer(rebasing: value[offset..<offset + length]), element, elementType, &output)
+                        UnsafeRawBufferPointer(rebasing: value[offset..<offset + length]), element, elementType, &output
+                    )
                     offset += length
                 }
             }
@@ -130,7 +133,8 @@ struct RowText {
         let days = microseconds >= 0 ? microseconds / day : (microseconds + 1) / day - 1
         let rest = microseconds - days * day
         let seconds = rest / 1_000_000
-        var text = date(days) + "T" + padded(seconds / 3600, 2) + ":" + padded(seconds / 60 % 60, 2) + ":"
+        var text =
+            date(days) + "T" + padded(seconds / 3600, 2) + ":" + padded(seconds / 60 % 60, 2) + ":"
             + padded(seconds % 60, 2)
         if rest % 1_000_000 != 0 {
             var fraction = padded(rest % 1_000_000, 6)

@@ -79,7 +79,8 @@ struct ValuePreparation {
 
     /// Minus zero equals zero and every NaN equals every other in an index: one bit pattern for each, so that keys can
     /// be compared by their bytes.
-    private static func canonical<F: BinaryFloatingPoint & BitwiseCopyable & Sendable>(_ values: Values<F>) -> Values<F> {
+    private static func canonical<F: BinaryFloatingPoint & BitwiseCopyable & Sendable>(_ values: Values<F>) -> Values<F>
+    {
         map(values) { $0.isNaN ? F.nan : $0 == 0 ? 0 : $0 }
     }
 
@@ -95,12 +96,15 @@ struct ValuePreparation {
                 }
             }
         }
-        if let integers = values.int32Values { check(integers) } else if let integers = values.int64Values {
+        if let integers = values.int32Values {
+            check(integers)
+        } else if let integers = values.int64Values {
             check(integers)
         }
     }
 
-    private mutating func narrowed(_ doubles: Values<Double>, _ validity: Bitmap?, _ column: PgColumn) -> Values<Float> {
+    private mutating func narrowed(_ doubles: Values<Double>, _ validity: Bitmap?, _ column: PgColumn) -> Values<Float>
+    {
         let floats = ValuePreparation.map(doubles) { Float($0) }
         doubles.withUnsafeBufferPointer { doubles in
             floats.withUnsafeBufferPointer { floats in
@@ -170,7 +174,8 @@ struct ValuePreparation {
             let second = UInt64(view.word3)
             let ones: UInt64 = 0x0101_0101_0101_0101
             let low = length >= 8 ? first : first | ones << UInt64(length * 8)
-            let high = length >= 12 ? second | ones << 32 : length <= 8 ? ones : second | ones << UInt64(length * 8 - 64)
+            let high =
+                length >= 12 ? second | ones << 32 : length <= 8 ? ones : second | ones << UInt64(length * 8 - 64)
             func zero(_ word: UInt64) -> UInt64 { (word &- ones) & ~word & 0x8080_8080_8080_8080 }
             return zero(low) | zero(high) != 0
         }
