@@ -49,7 +49,7 @@ let plugins = [
     PluginFolder(name: "explode", module: "Explode", libraries: contract),
     PluginFolder(name: "window-agg", module: "WindowAgg", libraries: contract),
     PluginFolder(name: "top-n", module: "TopN", libraries: contract),
-    PluginFolder(name: "pg-sink", module: "PgSink", libraries: contract + ["CPostgreSQL"]),
+    PluginFolder(name: "pg-sink", module: "PgSink", libraries: contract + ["CPostgreSQL", "DataflowText"]),
     PluginFolder(name: "file-sink", module: "FileSink", libraries: contract + ["DataflowText"]),
     PluginFolder(name: "stdout-sink", module: "StdoutSink", libraries: contract + ["DataflowText"]),
 ]

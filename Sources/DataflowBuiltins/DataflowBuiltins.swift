@@ -5,6 +5,7 @@ import FileSource
 import GenerateSource
 import HTTPSource
 import JSONParse
+import PgSink
 import Select
 import StdoutSink
 import TopN
@@ -20,6 +21,7 @@ public enum BuiltinPlugins {
             GenerateSourcePlugin.self,
             HTTPSourcePlugin.self,
             JSONParsePlugin.self,
+            PgSinkPlugin.self,
             SelectPlugin.self,
             StdoutSinkPlugin.self,
             TopNPlugin.self,

@@ -36,13 +36,6 @@ extension PgSink {
                             + "[\(config.key.joined(separator: ", "))]", hint: "write `key: \(list)`"))
             }
         }
-        if config.delivery == .atLeastOnce && stream.deletes {
-            found.append(
-                .error(
-                    field: "delivery", code: "unsafe-delivery",
-                    "the stream deletes rows, and a delete that is repeated out of turn removes a newer row",
-                    hint: "leave `delivery` out: exactly_once"))
-        }
         try found.throwErrors()
         return []
     }

@@ -1,4 +1,5 @@
 public import DataflowOperator
+import DataflowText
 import Logging
 
 /// Writes rows into a PostgreSQL table, exactly once: `docs/exactly-once-postgresql.md` walks through the protocol.
@@ -66,7 +67,7 @@ public final class PgSink: Sink {
         self.config = config
         self.context = context
         self.stream = stream
-        exactlyOnce = context.exactlyOnce && config.delivery == .exactlyOnce
+        exactlyOnce = context.exactlyOnce
         session = PgSession(
             settings.withDefaults(
                 applicationName: "dataflow \(context.pipeline)/\(context.node)",
@@ -82,13 +83,15 @@ public final class PgSink: Sink {
         let refusals = try withTarget { $0.encoder.encode(batch, into: rows) }
         if !refusals.isEmpty {
             var table = ErrorRows(context)
-            let text = JSONText(batch)
-            let raw = ByteStore()
+            let json = JSONRows(batch.schema)
+            json.prepare(batch)
+            var text = TextBuffer()
             for refusal in refusals {
-                raw.truncate(to: 0)
-                _ = text.append(refusal.row, to: raw)
-                table.append(
-                    code: .init(rawValue: refusal.code), reason: refusal.reason, raw: raw[0..<raw.count])
+                text.removeAll()
+                json.write(refusal.row, into: &text)
+                text.withUnsafeBytes {
+                    table.append(code: .init(rawValue: refusal.code), reason: refusal.reason, raw: $0)
+                }
             }
             errors.emit(table.finish(), to: .errors)
             context.counters.add(errors: refusals.count)
@@ -137,13 +140,16 @@ public final class PgSink: Sink {
         }
         deletesExistingRows = false
         if !outcome.refused.isEmpty {
-            let text = RowText(columns: columns)
+            let decoder = RowText(columns: columns)
+            var text = TextBuffer()
             var table = ErrorRows(context)
             for (row, failure) in outcome.refused {
-                text.json(rows.bytes[rows.range(of: row)]).withUnsafeBytes {
+                text.removeAll()
+                decoder.write(rows.bytes[rows.range(of: row)], into: &text)
+                text.withUnsafeBytes {
                     table.append(
-                        code: .init(rawValue: "sqlstate_\(failure.sqlState ?? "unknown")"), reason: failure.description,
-                        raw: $0)
+                        code: .init(rawValue: "sqlstate_\(failure.sqlState ?? "unknown")"),
+                        reason: failure.description, raw: $0)
                 }
             }
             errors.emit(table.finish(), to: .errors)
@@ -315,4 +321,9 @@ public final class PgSink: Sink {
         session.close()
         log = nil
     }
+}
+
+/// `pg-sink`.
+public enum PgSinkPlugin: Plugin {
+    public static let operators: [OperatorDescriptor] = [.sink(PgSink.self)]
 }

@@ -13,18 +13,11 @@ public struct PgSinkConfig: OperatorConfig {
         case keep, delete, refuse
     }
 
-    /// What the sink guarantees.
-    public enum Delivery: String, ConfigEnum {
-        case exactlyOnce = "exactly_once"
-        case atLeastOnce = "at_least_once"
-    }
-
     public var connection = Secret()
     public var table = ""
     public var key: [String] = []
     public var create = Creation.ifMissing
     public var existingRows = ExistingRows.keep
-    public var delivery = Delivery.exactlyOnce
     public var commitsTable = "dataflow_commits"
     public var linger: Duration = .milliseconds(200)
     public var maxBatch = ByteSize.mebibytes(8)
@@ -76,12 +69,6 @@ public struct PgSinkConfig: OperatorConfig {
             What becomes of the table's rows at a start without checkpoint. `keep`: they stay, an upsert replaces those \
             whose keys it writes. `delete`: they are deleted in the transaction of the first epoch, so that readers see \
             the old rows or the new ones. `refuse`: the run ends with an error if there are any.
-            """)
-        ConfigField(
-            "delivery", \.delivery,
-            """
-            `exactly_once`: rows become visible with the checkpoint that covers them, once. `at_least_once`: after \
-            `linger`, and after a crash rows may be written again; refused behind a stream that deletes.
             """)
         ConfigField(
             "commits_table", \.commitsTable, .advanced,

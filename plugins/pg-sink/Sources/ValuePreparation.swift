@@ -1,4 +1,5 @@
 import DataflowColumnar
+import DataflowText
 import Glibc
 
 /// Checks the values of a batch against what the target's columns can hold, and encodes aside what has no fixed size.
@@ -277,15 +278,7 @@ struct ValuePreparation {
                 encodeText(views, format, into: store, each, refuse)
             }
         case (.json, _), (.jsonb, _):
-            let writer = JSONText(values)
-            each { row in
-                let length = store.count
-                store.append(bigEndian: Int32(0))
-                if format == .jsonb { store.append(bigEndian: UInt8(1)) }
-                if !writer.append(row, to: store) { refuse(row, "zero_character", ValuePreparation.zeroReason) }
-                let count = Int32(truncatingIfNeeded: store.count - length - 4)
-                store.mutableBytes.storeBytes(of: count.bigEndian, toByteOffset: length, as: Int32.self)
-            }
+            encodeJSON(values, format, into: store, each, refuse)
         default: preconditionFailure("\(values.type) is not written as \(format)")
         }
         return ends
@@ -319,6 +312,56 @@ struct ValuePreparation {
                 store.append(bytes)
             }
         }
+    }
+
+    private func encodeJSON(
+        _ values: Column, _ format: PgFormat, into store: ByteStore, _ each: ((Int) -> Void) -> Void,
+        _ refuse: Refusals
+    ) {
+        let cell = JSONCell.make(values.type)
+        cell.prepare(values)
+        let mayHoldZero = ValuePreparation.holdsZero(values)
+        var text = TextBuffer()
+        each { row in
+            text.removeAll()
+            cell.write(row, into: &text)
+            text.withUnsafeBytes { json in
+                if mayHoldZero, ValuePreparation.holdsEscapedZero(json) {
+                    refuse(row, "zero_character", ValuePreparation.zeroReason)
+                }
+                store.append(bigEndian: Int32(truncatingIfNeeded: json.count + (format == .jsonb ? 1 : 0)))
+                if format == .jsonb { store.append(bigEndian: UInt8(1)) }
+                store.append(json)
+            }
+        }
+    }
+
+    /// Whether a text anywhere in the column has a zero byte.
+    private static func holdsZero(_ column: Column) -> Bool {
+        switch column.storage {
+        case .view(let storage): storage.withUnsafeViews { views in (0..<views.count).contains { hasZero(views, $0) } }
+        case .list(_, let elements): holdsZero(elements)
+        case .structure(let members): members.contains(where: holdsZero)
+        case .bool, .int32, .int64, .float32, .float64, .decimal: false
+        }
+    }
+
+    /// Whether JSON text has the escape `\u0000` (and not an escaped backslash in front of `u0000`).
+    private static func holdsEscapedZero(_ json: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
+        while index < json.count {
+            guard json[index] == UInt8(ascii: "\\") else {
+                index += 1
+                continue
+            }
+            if index + 5 < json.count, json[index + 1] == UInt8(ascii: "u"),
+                json[index + 2..<index + 6].allSatisfy({ $0 == UInt8(ascii: "0") })
+            {
+                return true
+            }
+            index += 2
+        }
+        return false
     }
 
     /// 32 hexadecimal digits, hyphens between them ignored, braces around them allowed.

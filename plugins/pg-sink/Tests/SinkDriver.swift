@@ -20,14 +20,15 @@ final class SinkDriver {
     init(
         _ config: PgSinkConfig, _ input: DataflowOperator.Stream, folder: String, node: String = "node",
         restoring checkpoint: Checkpoint? = nil, commitPending: Bool = false, acceptDuplicates: Bool = false,
-        lineage: String = "lineage-1", generation: UInt64 = 1, clock: any RuntimeClock = ManualClock()
+        lineage: String = "lineage-1", generation: UInt64 = 1, exactlyOnce: Bool = true,
+        clock: any RuntimeClock = ManualClock()
     ) throws {
         _ = try PgSink.outputs(config, inputs: [input])
         context = .testing(
             node: node, inputs: [input], lineage: lineage, generation: generation,
             restored: checkpoint.map {
                 RestoredCheckpoint(id: $0.id, commitPending: commitPending, acceptDuplicates: acceptDuplicates)
-            }, stateDirectory: folder, clock: clock)
+            }, stateDirectory: folder, exactlyOnce: exactlyOnce, clock: clock)
         sink = try PgSink(config, context)
         self.checkpoint = checkpoint
         self.commitPending = commitPending
