@@ -12,11 +12,11 @@ extension PgSink {
                     .error(code: "invalid-column", "the stream's column cannot be a column of PostgreSQL: \(problem)"))
             }
         }
-        for (index, column) in config.key.enumerated() where !names.contains(column) {
+        for column in config.key where !names.contains(column) {
             let suggestion = Suggestion.phrase(for: column, among: names)
             found.append(
                 .error(
-                    field: "key[\(index)]", code: "unknown-column",
+                    field: "key", code: "unknown-column",
                     "the stream has no column `\(column)`\(suggestion)",
                     hint: "its columns are \(names.joined(separator: ", "))"))
         }

@@ -37,8 +37,9 @@ public struct PgSinkConfig: OperatorConfig {
             """
             Where the server is: a libpq URL (`postgresql://user:password@host:5432/database?sslmode=verify-full`) or \
             keyword string (`host=… dbname=…`). Every connection setting of libpq may stand in it; what does not comes \
-            from libpq's environment variables, `~/.pgpass` and service files.
-            """, examples: [Secret("${PG_URL}")])
+            from libpq's environment variables, `~/.pgpass` and service files. \
+            Keep the password out of the file: `${PG_URL}`.
+            """)
         ConfigField(
             "table", \.table, .required,
             """
@@ -117,7 +118,7 @@ public struct PgSinkConfig: OperatorConfig {
         }
         if connection.isEmpty { found.append(.error(field: "connection", "`connection` is empty")) }
         for (index, column) in key.enumerated() where key[..<index].contains(column) {
-            found.append(.error(field: "key[\(index)]", "`key` names the column \(column) twice"))
+            found.append(.error(field: "key", "`key` names the column \(column) twice"))
         }
         return found
     }
