@@ -60,7 +60,8 @@ enum Calendar {
     @inline(__always)
     static func split(_ timestamp: Int64) -> (days: Int, microseconds: Int64) {
         let days = floorDivide(timestamp, microsecondsPerDay)
-        return (Int(days), timestamp - days * microsecondsPerDay)
+        // Wrapping: what stands under a null, or comes from a source, may be any number.
+        return (Int(days), timestamp &- days &* microsecondsPerDay)
     }
 
     /// A timestamp moved by an interval: months first (a day that the month does not have becomes its last), then

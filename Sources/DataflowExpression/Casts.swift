@@ -177,25 +177,32 @@ enum Casts {
         case .decimal(_, let scale):
             return written(Int128.self) { value, output in Decimal.append(value, scale: scale, to: &output) }
         case .timestamp:
-            return { arguments, rows, _ in
+            return { arguments, rows, evaluation in
                 let values = arguments[0].operand(Int64.self).values
                 var text: [UInt8] = []
                 return writeText(rows, byteCount: rows * 24) { row, output in
                     text.removeAll(keepingCapacity: true)
                     let value = values[row]
-                    // What stands under a null may be anything.
-                    if Calendar.timestampRange.contains(value) { Calendar.appendTimestamp(value, to: &text) }
+                    if Calendar.timestampRange.contains(value) {
+                        Calendar.appendTimestamp(value, to: &text)
+                    } else {
+                        evaluation.fail(row, TimeKernels.outOfRange("cast(… as string)"))
+                    }
                     text.withUnsafeBytes { output.append($0) }
                 }
             }
         case .date:
-            return { arguments, rows, _ in
+            return { arguments, rows, evaluation in
                 let values = arguments[0].operand(Int32.self).values
                 var text: [UInt8] = []
                 return writeText(rows) { row, output in
                     text.removeAll(keepingCapacity: true)
                     let value = values[row]
-                    if Calendar.dateRange.contains(value) { Calendar.appendDate(Int(value), to: &text) }
+                    if Calendar.dateRange.contains(value) {
+                        Calendar.appendDate(Int(value), to: &text)
+                    } else {
+                        evaluation.fail(row, TimeKernels.outOfRange("cast(… as string)"))
+                    }
                     text.withUnsafeBytes { output.append($0) }
                 }
             }

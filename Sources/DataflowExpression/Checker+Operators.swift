@@ -383,7 +383,8 @@ extension Checker {
             let factor = try coerce(left.isInterval ? right : left, to: .int64)
             return Checked(
                 content: .interval(
-                    months: integer(.multiply, m, factor, expression),
+                    // No months stay none, so that the span can be compared and measured.
+                    months: m.constant?.int64Values?[0] == 0 ? m : integer(.multiply, m, factor, expression),
                     microseconds: integer(.multiply, u, factor, expression)),
                 nullable: nullable, expression: expression)
         case (.interval(let m, let u), .add, .value) where isTime(right):

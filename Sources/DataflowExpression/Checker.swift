@@ -328,7 +328,8 @@ final class Checker {
             : many == Function.anyNumber
                 ? "at least \(few) argument\(few == 1 ? "" : "s")" : "\(few) to \(many) arguments"
         return error(
-            expression, "\(function.name) takes \(wanted), found \(count)", hint: "write \(function.signature)")
+            expression, "\(function.name) takes \(wanted), found \(count)",
+            hint: "write \(function.signature.split(separator: "`").joined())")
     }
 
     private func lambdaCall(

@@ -108,11 +108,15 @@ extension Function {
             [("strftime(timestamp '2024-05-01T12:30:00Z', '%Y/%m/%d %H:%M')", "'2024/05/01 12:30'")]
         ) { site throws(ExpressionError) in
             let format = try timeFormat(site, 1, reading: false)
-            return site.call(.string, [try time(site, 0)]) { arguments, rows, _ in
+            return site.call(.string, [try time(site, 0)]) { arguments, rows, evaluation in
                 let times = arguments[0].operand(Int64.self).values
                 return writeText(rows) { row, output in
                     let time = times[row]
-                    if Calendar.timestampRange.contains(time) { format.write(time, to: &output) }
+                    if Calendar.timestampRange.contains(time) {
+                        format.write(time, to: &output)
+                    } else {
+                        evaluation.fail(row, TimeKernels.outOfRange("strftime"))
+                    }
                 }
             }
         },

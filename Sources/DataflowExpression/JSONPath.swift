@@ -234,12 +234,16 @@ enum JSONText {
         case .int32(let values):
             return { row, output in
                 var text: [UInt8] = []
+                guard Calendar.dateRange.contains(values[row]) else { return output.append("null" as StaticString) }
                 Calendar.appendDate(Int(values[row]), to: &text)
                 text.withUnsafeBytes { quoted($0, to: &output) }
             }
         case .int64(let values):
             return { row, output in
                 var text: [UInt8] = []
+                guard Calendar.timestampRange.contains(values[row]) else {
+                    return output.append("null" as StaticString)
+                }
                 Calendar.appendTimestamp(values[row], to: &text)
                 text.withUnsafeBytes { quoted($0, to: &output) }
             }

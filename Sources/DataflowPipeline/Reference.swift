@@ -84,6 +84,7 @@ public enum Reference {
             ("operators/README.md", index(of: registry)),
             ("schema/pipeline.json", jsonSchema(of: registry).serialized() + "\n"),
             ("pipeline-format.md", filled(page)),
+            ("functions.md", FunctionReference.markdown),
         ]
     }
 
