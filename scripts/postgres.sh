@@ -128,7 +128,8 @@ start() {
             port=$((port + 1))
             continue
         fi
-        if as_server "$bin/pg_ctl" start -D "$data" -w -t 60 -s -o "-p $port" -l "$data/server.log" 1>&2; then
+        # The server outlives this script: it must not keep what the caller left open (locks, pipes that tell of our end).
+        if as_server "$bin/pg_ctl" start -D "$data" -w -t 60 -s -o "-p $port" -l "$data/server.log" 1>&2 3>&- 9>&-; then
             echo "$port" >"$dir/port"
             url
             return
