@@ -106,7 +106,7 @@ let package = Package(
             name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/http-source", swiftSettings: settings),
         .executableTarget(
-            name: "bench-window-agg", dependencies: ["WindowAgg", "DataflowOperator", log] + contract,
+            name: "bench-window-agg", dependencies: ["WindowAgg", "TopN", "DataflowOperator", log] + contract,
             path: "Benchmarks/window-agg", swiftSettings: settings),
         .executableTarget(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,

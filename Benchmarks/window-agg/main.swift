@@ -1,4 +1,4 @@
-// How fast window-agg is on one core: local stage and final stage apart. Checks its answers.
+// How fast window-agg (local stage and final stage apart) and top-n are on one core. Checks its answers.
 //
 //     swift run -c release bench-window-agg [rows]
 import DataflowColumnar
@@ -6,6 +6,7 @@ import DataflowConfig
 import DataflowExpression
 import DataflowOperator
 import Logging
+import TopN
 import WindowAgg
 
 struct Clock: RuntimeClock {
@@ -154,3 +155,50 @@ for start in stride(from: 0, to: rows, by: batchSize) {
 let many = try run(
     "global count, 1M short keys", config(["key"], [("n", "count(*)")]), Stream(batches[0].schema), batches)
 precondition(total(many, "n") == Int64(rows), "the counts do not add up")
+
+/// Runs batches through top-n and prints rows a second.
+func runTop(_ name: String, _ config: TopNConfig, _ input: Stream, _ batches: [RecordBatch]) throws -> [RecordBatch] {
+    let node = try TopN(config, context([input], TopN.outputs(config, inputs: [input])))
+    try node.open(restoring: [])
+    var buffer = OutputBuffer()
+    var results: [RecordBatch] = []
+    let clock = ContinuousClock()
+    let time = try clock.measure {
+        for batch in batches { _ = try node.process(batch, from: .main, into: &buffer) }
+        var progress = try node.finish(into: &buffer)
+        while true {
+            for case .batch(let batch, .main) in buffer.drain() { results.append(batch) }
+            guard progress == .more else { break }
+            progress = try node.resume(into: &buffer)
+        }
+    }
+    let rows = batches.reduce(0) { $0 + $1.rowCount }
+    let seconds = Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
+    print("\(name): \((Double(rows) / seconds / 10_000).rounded() / 100) M/s")
+    return results
+}
+
+var top = TopNConfig()
+top.orderBy = [try OrderText("price desc")]
+top.n = 10
+let scored = Schema([Field("id", .int64, nullable: false), Field("country", .string), Field("price", .float64)])
+batches = stride(from: 0, to: rows / 4, by: batchSize).map { start in
+    let ids = Values<Int64>(count: batchSize) { t in for i in 0..<batchSize { t[i] = Int64(random.next() % 100_000) } }
+    let names = Column.string((0..<batchSize).map { _ in countries[Int(random.next() % 200)] })
+    let prices = Values<Double>(count: batchSize) { t in for i in 0..<batchSize { t[i] = Double(random.next() >> 11) } }
+    return RecordBatch(scored, [Column(.int64, .int64(ids)), names, Column(.float64, .float64(prices))])
+}
+top.partitionBy = [Located("country")]
+let facts = try runTop("top 10 of 200 countries, facts", top, Stream(scored), batches)
+precondition(facts.reduce(0) { $0 + $1.rowCount } == 2000, "a country has not ten rows")
+top.partitionBy = []
+let updated = try runTop(
+    "top 10 of 100,000 keys, updates at random", top, Stream(scored, kind: .upsert(key: ["id"])), batches)
+var last: [Int64: Double] = [:]
+for batch in batches {
+    for row in 0..<batch.rowCount {
+        last[batch.columns[0].int64Values?[row] ?? 0] = batch.columns[2].float64Values?[row]
+    }
+}
+let best = Set(last.sorted { $0.value > $1.value }.prefix(10).map(\.key))
+precondition(Set(updated.flatMap { $0.columns[0].int64Values?.array ?? [] }) == best, "another top ten")

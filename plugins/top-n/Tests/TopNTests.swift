@@ -288,4 +288,17 @@ struct Fleet {
         }
         #expect(try TopN.outputs(try settings([], ["sugar"], 1), inputs: [Stream(input)])[0].schema == input)
     }
+
+    @Test func `top-n keeps to what every operator has to`() throws {
+        var random = SplitMix(state: 11)
+        let batches = (0..<4).map { _ in
+            RecordBatch(schema, rows: (0..<20).map { randomRow(Int64($0 % 12), &random) })
+        }
+        for input in [Stream(schema), Stream(schema, kind: .upsert(key: ["id"]))] {
+            for n in [1, 3] {
+                let config = try settings(["category"], ["sugar desc", "name nulls first"], n)
+                #expect(try OperatorConformance.check(TopN.self, config, inputs: [input], batches: batches) == [])
+            }
+        }
+    }
 }

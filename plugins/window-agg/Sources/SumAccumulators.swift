@@ -135,7 +135,7 @@ final class DecimalSumAccumulator: Accumulator {
     func retract(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) {
         guard let values = input.columns[0].decimalValues else { return }
         values.withUnsafeBufferPointer { v in
-            eachRow(input.selection, input.count) { add(-v[$0], 0, -1, cells.base + Int(groups[$0])) }
+            eachRow(input.selection, input.count) { add(0 &- v[$0], 0, -1, cells.base + Int(groups[$0])) }
         }
     }
 

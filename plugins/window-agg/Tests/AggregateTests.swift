@@ -235,4 +235,26 @@ import Testing
                 == "`lower(a)` needs a name, expected a column in the list")
         #expect(message([("window", .text("globl"))])?.hasPrefix("expected `global`") == true)
     }
+
+    @Test func `window-agg keeps to what every operator has to`() throws {
+        var random = SplitMix(state: 11)
+        let batches = (0..<4).map { n in
+            RecordBatch(
+                schema, rows: (0..<20).map { randomRow(Int64($0 % 7), time: Int64(n * 8 + $0) * 1_000_000, &random) })
+        }
+        let global = try settings(groups: ["g", "k"], aggregateTexts(ordered: true), condition: "flag")
+        #expect(
+            try OperatorConformance.check(WindowAgg.self, global, inputs: [Stream(schema)], batches: batches) == [])
+        let windows = try settings(
+            groups: ["g"], aggregateTexts(ordered: true), window: .tumbling(.seconds(10)), time: "t",
+            lateness: .seconds(1))
+        #expect(
+            try OperatorConformance.check(
+                WindowAgg.self, windows, inputs: [Stream(schema, eventTime: "t")], batches: batches,
+                watermarks: (0..<4).map { .time(Int64($0 * 8) * 1_000_000) }) == [])
+        let upserts = try settings(groups: ["g"], aggregateTexts(ordered: false))
+        #expect(
+            try OperatorConformance.check(
+                WindowAgg.self, upserts, inputs: [Stream(schema, kind: .upsert(key: ["id"]))], batches: batches) == [])
+    }
 }
