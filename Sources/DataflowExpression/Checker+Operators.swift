@@ -300,7 +300,8 @@ extension Checker {
                 kernel: Arithmetic.kernel(operation, .int64, .int64, .int64, "\(expression)")))
     }
 
-    private func arithmetic(
+    /// `+ - * / %` between two parts that have been checked.
+    func arithmetic(
         _ operation: Expression.BinaryOperator, _ left: Checked, _ right: Checked, _ expression: Expression
     ) throws(ExpressionError) -> Checked {
         if let time = try timeArithmetic(operation, left, right, expression) { return time }

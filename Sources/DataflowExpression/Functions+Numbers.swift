@@ -112,11 +112,7 @@ extension Function {
             "mod", "mod(x, y)", 2...2, "The remainder of x / y, with the sign of x; the same as `x % y`.",
             [("mod(-7, 3)", "-1")]
         ) { site throws(ExpressionError) in
-            let call = Expression(
-                .binary(.modulo, site.arguments[0].expression, site.arguments[1].expression), site.expression.offset,
-                site.expression.length)
-            guard let checked = site.checker.check(call) else { throw site.error(nil, "mod needs two numbers") }
-            return checked
+            try site.checker.arithmetic(.modulo, site.arguments[0], site.arguments[1], site.expression)
         },
         Function(
             "is_nan", "is_nan(x)", 1...1, "Whether a float is no number.", [("is_nan(cast('NaN' as float64))", "true")]
