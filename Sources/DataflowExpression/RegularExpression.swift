@@ -61,6 +61,13 @@ final class RegularExpression: @unchecked Sendable {
         cre2_match(handle, start(text), text.count, from, groups.baseAddress, Int32(truncatingIfNeeded: groups.count))
     }
 
+    /// Where the pattern matches first. For single texts; loops over rows use ``match(_:from:_:)``.
+    func firstMatch(_ text: UnsafeRawBufferPointer) -> Range<Int>? {
+        withUnsafeTemporaryAllocation(of: Group.self, capacity: 1) { groups in
+            match(text, from: 0, groups) ? groups[0].start..<groups[0].start + groups[0].length : nil
+        }
+    }
+
     @inline(__always)
     private func start(_ text: UnsafeRawBufferPointer) -> UnsafePointer<CChar>? {
         text.baseAddress?.assumingMemoryBound(to: CChar.self)
