@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""The benchmarks: w1 (pages of products -> five counts) and w2 (10 s tumbling windows by country).
+"""The benchmarks: w1 (pages of products -> five counts), w2 (10 s tumbling windows by country) and flagship
+(pipelines/openfood.yaml over recorded pages in local files, into PostgreSQL).
 
-    Benchmarks/bench.py [--data DIR] [--peers DIR] [--runs N] [--jobs w1,w2] [--cpus 0] [--dataflow PATH]
+    Benchmarks/bench.py [--data DIR] [--peers DIR] [--pages DIR] [--runs N] [--jobs w1,w2,flagship] [--cpus 0]
 
-Every run's answer is compared with DuckDB's over the same files; a wrong answer fails the benchmark. Runs of the
-systems alternate, so that noise of the machine hits all alike; medians and their ratios are printed. The input is
-generated once (seeded) into DIR by the peers' gen.py; the peers' scripts stand outside this project.
+Every answer is checked and a wrong one fails the benchmark: w1 and w2 against DuckDB over the same files, the flagship
+against the tables that SQL computes. Runs of the systems alternate, so that noise of the machine hits all alike;
+medians and their ratios are printed. The input of w1 and w2 is generated once (seeded) into DIR by the peers' gen.py;
+the peers' scripts and the recorded pages stand outside this project.
 """
-import argparse, json, os, shutil, statistics, subprocess, sys, time
+import argparse, glob, gzip, json, os, shutil, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -54,6 +56,66 @@ class Bench:
         self.work = os.path.join(options.data, "out")
         self.limits = os.path.join(options.data, "raw_limits")
         self.python = os.path.join(options.data, "venv", "bin", "python")
+
+    def flagship(self):
+        """The seven tables from local files: the source is replaced, all else is the pipeline as it stands."""
+        recorded = sorted(glob.glob(os.path.join(self.o.pages, "pages-*.ndjson.gz")))
+        if not recorded:
+            sys.exit(f"{self.o.pages} holds no recorded pages (pages-*.ndjson.gz); name the folder with --pages")
+        pages = os.path.join(self.o.data, "openfood")
+        if not os.path.isdir(pages):
+            os.makedirs(pages)
+            for path in recorded:
+                with gzip.open(path) as source, open(os.path.join(pages, os.path.basename(path)[:-3]), "wb") as target:
+                    shutil.copyfileobj(source, target)
+        os.makedirs(self.work, exist_ok=True)
+        files = sorted(glob.glob(os.path.join(pages, "*.ndjson")))
+        size = sum(os.path.getsize(path) for path in files) / MEGABYTE
+        with open(os.path.join(ROOT, "pipelines", "openfood.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        start, end = text.index("  pages:\n"), text.index("  # One parse for all seven tables.")
+        pipeline = os.path.join(self.work, "openfood-files.yaml")
+        with open(pipeline, "w", encoding="utf-8") as file:
+            source = f"  pages:\n    type: file-source\n    path: {pages}/*.ndjson\n\n"
+            file.write(text[:start] + source + text[end:])
+        script = os.path.join(ROOT, "scripts", "postgres.sh")
+        folder = os.path.join(self.work, "postgres")
+        url = subprocess.run([script, "start", folder, "0"], check=True, capture_output=True, text=True).stdout.strip()
+        try:
+            def psql(*arguments):
+                done = subprocess.run(
+                    ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url, *arguments], capture_output=True,
+                    text=True, env={**os.environ, "PGOPTIONS": "-c client_min_messages=warning"})
+                if done.returncode != 0:
+                    sys.exit(done.stderr)
+                return done.stdout
+
+            tables = [
+                "nutriscore_counts", "category_counts", "brand_counts", "packaging_distribution",
+                "nova_group_classification", "top_additive_products", "top_sugary_products_by_category"]
+            resources = os.path.join(ROOT, "Tests", "Resources")
+            psql("-c", "create schema expected; create unlogged table expected.pages (page jsonb)")
+            for path in files:
+                psql("-c", f"\\copy expected.pages from '{path}' csv quote e'\\x01' delimiter e'\\x02'")
+            psql("-f", os.path.join(resources, "openfood-expected.sql"))
+            checkpoints = os.path.join(self.work, "checkpoints-flagship")
+            results = []
+            for _ in range(self.o.runs):
+                shutil.rmtree(checkpoints, ignore_errors=True)
+                psql("-c", "drop table if exists " + ", ".join(tables + ["dataflow_commits"]))
+                results.append(
+                    run([self.o.dataflow, "run", pipeline], self.o.cpus, {"PG_URL": url, "CHECKPOINT_PATH": checkpoints}))
+                lines = psql("-f", os.path.join(resources, "openfood-compare.sql")).splitlines()[:7]
+                if len(lines) != 7 or any(line.split("|")[3] != "0" for line in lines):
+                    sys.exit("flagship: the tables are wrong\n" + "\n".join(lines))
+        finally:
+            subprocess.run([script, "remove", folder], check=True)
+        median = {k: statistics.median(r[k] for r in results) for k in results[0]}
+        rows = sum(int(line.split("|")[1]) for line in lines)
+        print(f"\nflagship: {size:.0f} MB of recorded pages, {self.o.runs} runs, {rows} rows in seven tables, all as expected")
+        print(
+            f"  dataflow       {median['wall']:8.2f} s {size / median['wall']:7.0f} MB/s"
+            f" {median['cpu']:7.2f} CPU s {median['rss']:7.0f} MB RSS")
 
     def prepare(self):
         o = self.o
@@ -149,16 +211,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("BENCH_DATA", os.path.join(ROOT, ".dataflow", "bench")))
     parser.add_argument("--peers", default=os.environ.get("BENCH_PEERS", os.path.join(ROOT, "..", "shared", "bench")))
+    parser.add_argument("--pages", default=os.path.join(ROOT, "..", "shared", "data", "openfood"))
     parser.add_argument("--dataflow", default=os.path.join(ROOT, ".build", "release", "dataflow"))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--jobs", default="w1,w2")
+    parser.add_argument("--jobs", default="w1,w2,flagship")
     parser.add_argument("--cpus", help="pin everything to these cores, e.g. 0")
     parser.add_argument("--w1-pages", type=int, default=3600)
     parser.add_argument("--w2-events", type=int, default=10_000_000)
     bench = Bench(parser.parse_args())
-    bench.prepare()
     for job in bench.o.jobs.split(","):
-        bench.bench(job)
+        if job == "flagship":
+            bench.flagship()
+        else:
+            bench.prepare()
+            bench.bench(job)
 
 
 if __name__ == "__main__":
