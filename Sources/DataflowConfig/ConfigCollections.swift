@@ -24,6 +24,7 @@ extension Array: ConfigValue where Element: ConfigValue {
 
     public static func lint(_ node: ConfigNode) -> [Diagnostic] { (node.elements ?? []).flatMap(Element.lint) }
     public static var fieldReferences: [FieldReference] { Element.fieldReferences.map { $0.below("[]") } }
+    public static var holdsSecrets: Bool { Element.holdsSecrets }
 }
 
 extension Optional: ConfigValue where Wrapped: ConfigValue {
@@ -39,6 +40,7 @@ extension Optional: ConfigValue where Wrapped: ConfigValue {
 
     public static func lint(_ node: ConfigNode) -> [Diagnostic] { node.isNull ? [] : Wrapped.lint(node) }
     public static var fieldReferences: [FieldReference] { Wrapped.fieldReferences }
+    public static var holdsSecrets: Bool { Wrapped.holdsSecrets }
 }
 
 /// A value with its place, for errors that are found later (a column name checked against the input's schema).
@@ -63,6 +65,7 @@ public struct Located<Value: ConfigValue>: ConfigValue {
 
     public static func lint(_ node: ConfigNode) -> [Diagnostic] { Value.lint(node) }
     public static var fieldReferences: [FieldReference] { Value.fieldReferences }
+    public static var holdsSecrets: Bool { Value.holdsSecrets }
 }
 
 extension Located: Equatable where Value: Equatable {
@@ -86,6 +89,7 @@ public struct OneOrMany<Element: ConfigValue>: ConfigValue {
     public static var jsonSchema: JSONSchema {
         JSONSchema(["anyOf": [Element.jsonSchema.json, [Element].jsonSchema.json]])
     }
+    public static var holdsSecrets: Bool { Element.holdsSecrets }
 
     public init(decoding node: ConfigNode) throws(ConfigError) {
         elements = node.elements == nil ? [try Element(decoding: node)] : try [Element](decoding: node)
@@ -153,6 +157,7 @@ public struct ConfigMap<Value: ConfigValue>: ConfigValue, RandomAccessCollection
         (node.entries ?? []).flatMap { Value.lint($0.value) }
     }
     public static var fieldReferences: [FieldReference] { Value.fieldReferences.map { $0.below("<name>") } }
+    public static var holdsSecrets: Bool { Value.holdsSecrets }
 }
 
 extension FieldReference {

@@ -48,6 +48,7 @@ public struct ConfigField<Root: OperatorConfig>: Sendable {
     let encode: @Sendable (Root) -> ConfigNode
     let lint: @Sendable (ConfigNode) -> [Diagnostic]
     let references: @Sendable () -> [FieldReference]
+    let holdsSecrets: @Sendable () -> Bool
     let examples: @Sendable () -> [ConfigNode]
 
     /// - Parameters:
@@ -78,6 +79,7 @@ public struct ConfigField<Root: OperatorConfig>: Sendable {
         encode = { $0[keyPath: path].encoded }
         lint = { Value.lint($0) }
         references = { Value.fieldReferences }
+        holdsSecrets = { Value.holdsSecrets }
         self.examples = { examples().map(\.encoded) }
     }
 

@@ -175,6 +175,7 @@ public struct Scalar: Sendable {
                 }
             }
         }
+        shown = SecretMask.maskedURLs(shown)
         return shown.count > 60 ? shown.prefix(57) + "…" : shown
     }
 }

@@ -34,7 +34,11 @@ public struct ConfigSchema<Root: OperatorConfig>: Sendable {
             do throws(ConfigError) {
                 try field.decode(entry.value, &root)
             } catch {
-                for diagnostic in error.diagnostics { collector.append(diagnostic.about(field: entry)) }
+                let isSecret = field.holdsSecrets()
+                for diagnostic in error.diagnostics {
+                    collector.append(
+                        (isSecret ? diagnostic.hiding(entry.value) : diagnostic).about(field: entry))
+                }
             }
         }
         for field in fields where field.traits.isRequired && !entries.contains(where: { $0.key == field.name }) {
@@ -150,6 +154,26 @@ extension Array {
 }
 
 extension Diagnostic {
+    /// Without the values of a section in which a secret is: one may stand in the wrong place.
+    fileprivate func hiding(_ node: ConfigNode) -> Diagnostic {
+        var copy = self
+        copy.hidesSource = true
+        func hide(_ node: ConfigNode) {
+            switch node.kind {
+            case .mapping(let entries): for entry in entries { hide(entry.value) }
+            case .sequence(let elements): elements.forEach(hide)
+            case .scalar(let scalar):
+                for (open, close) in [("`", "`"), ("[", "]")] {
+                    let shown = open + scalar.displayText + close
+                    copy.message = copy.message.replacing(shown, with: "\(open)***\(close)")
+                    copy.hint = copy.hint?.replacing(shown, with: "\(open)***\(close)")
+                }
+            }
+        }
+        hide(node)
+        return copy
+    }
+
     /// Puts the field's key in front of the path, and names it in the message of a finding that knows no path yet.
     fileprivate func about(field entry: ConfigNode.Entry) -> Diagnostic {
         var copy = under(entry.key)

@@ -11,11 +11,14 @@ public protocol ConfigValue: Sendable {
     static func lint(_ node: ConfigNode) -> [Diagnostic]
     /// The keys below this value, if it has fixed ones: for the reference page.
     static var fieldReferences: [FieldReference] { get }
+    /// Whether a ``Secret`` is in it: then messages about the value show neither it nor the line that it stands in.
+    static var holdsSecrets: Bool { get }
 }
 
 extension ConfigValue {
     public static func lint(_ node: ConfigNode) -> [Diagnostic] { [] }
     public static var fieldReferences: [FieldReference] { [] }
+    public static var holdsSecrets: Bool { false }
 }
 
 /// What the reference page says about one field.
@@ -156,6 +159,7 @@ public struct Secret: ConfigValue, Hashable, CustomStringConvertible, CustomDebu
     public var customMirror: Mirror { Mirror(self, children: [] as [Mirror.Child]) }
 
     public static var typeName: String { "secret string" }
+    public static var holdsSecrets: Bool { true }
     public static var jsonSchema: JSONSchema { JSONSchema(["type": ["string", "number"]]) }
 
     public init(decoding node: ConfigNode) throws(ConfigError) {

@@ -12,20 +12,36 @@ extension Diagnostic {
     public func rendered(_ rendering: Rendering = .human) -> String {
         let place = mark.isKnown ? "\(mark): " : mark.file.isEmpty ? "" : "\(mark.file): "
         let subject = mark.isKnown || path == nil ? "" : "\(path ?? ""): "
+        let message = Self.printable(message)
         guard rendering != .short else { return "\(place)\(severity.rawValue): \(subject)\(message)" }
         let paint = Paint(isOn: rendering == .coloured)
         var text = paint.bold(place) + paint.severity(severity) + paint.bold(": \(subject)\(message)")
-        text += excerpt(at: mark, length: length, paint)
-        if let hint { text += "\n  \(paint.blue("help:")) \(hint)" }
+        if !hidesSource { text += excerpt(at: mark, length: length, paint) }
+        if let hint { text += "\n  \(paint.blue("help:")) \(Self.printable(hint))" }
         for other in related {
             text +=
-                "\n  \(paint.blue("note:")) \(other.mark): \(other.message)" + excerpt(at: other.mark, length: 0, paint)
+                "\n  \(paint.blue("note:")) \(other.mark): \(Self.printable(other.message))"
+                + excerpt(at: other.mark, length: 0, paint)
         }
         return text
     }
 
+    /// Longer lines are not shown: nobody wrote them by hand, and to mask the secrets in megabytes takes seconds.
+    private static let longestLine = 16 << 10
+
+    /// The text with `\u{FFFD}` in place of control characters, which would reach the terminal and could move its cursor.
+    private static func printable(_ text: String) -> String {
+        func isControl(_ scalar: Unicode.Scalar) -> Bool {
+            scalar.properties.generalCategory == .control && scalar != "\t" && scalar != "\n"
+        }
+        guard text.unicodeScalars.contains(where: isControl) else { return text }
+        return String(String.UnicodeScalarView(text.unicodeScalars.map { isControl($0) ? "\u{FFFD}" : $0 }))
+    }
+
     private func excerpt(at mark: Mark, length: Int, _ paint: Paint) -> String {
-        guard mark.isKnown, let line = mark.source.line(mark.line) else { return "" }
+        guard mark.isKnown, let line = mark.source.line(mark.line), line.utf8.count <= Self.longestLine else {
+            return ""
+        }
         let shown = SecretMask.masked(line)
         let scalars = Array(shown.unicodeScalars)
         guard !scalars.isEmpty else { return "" }
@@ -36,7 +52,7 @@ extension Diagnostic {
         let number = "\(mark.line)"
         let margin = String(repeating: " ", count: max(5 - number.count, 1))
         let cut = from > 0 ? "…" : ""
-        let source = String(String.UnicodeScalarView(window))
+        let source = Self.printable(String(String.UnicodeScalarView(window)))
         let lead = window.prefix(max(mark.column - 1 - from, 0)).map { $0 == "\t" ? "\t" : " " }.joined()
         let room = max(window.count - (mark.column - 1 - from), 1)
         // A masked line may be shorter than the written one: then the caret alone has to do.
@@ -76,7 +92,11 @@ private struct Paint {
 
 /// Keeps what a pipeline file should not have held out of logs: passwords in URLs and the values of keys that name a secret.
 public enum SecretMask {
-    private static let words = ["password", "passwd", "secret", "token", "bearer", "passphrase", "api_key", "apikey"]
+    private static let words = [
+        "password", "passwd", "pwd", "secret", "token", "bearer", "passphrase", "api_key", "apikey", "auth",
+        "credential",
+        "cookie",
+    ]
 
     /// The line with each password replaced by `***`.
     public static func masked(_ line: some StringProtocol) -> String {
@@ -103,20 +123,25 @@ public enum SecretMask {
     private static func maskedKeys(_ line: String) -> String {
         let lowered = line.lowercased()
         guard lowered.count == line.count else { return line }
+        var start: String.Index?
         for word in words {
-            guard let found = lowered.firstRange(of: word) else { continue }
-            let tail = lowered[found.upperBound...]
-            guard let separator = tail.firstIndex(where: { $0 == ":" || $0 == "=" }),
-                tail[..<separator].allSatisfy({ $0 == "\"" || $0 == "'" || $0 == "_" || $0.isLetter })
-            else { continue }
-            let keep = line.index(
-                line.startIndex, offsetBy: lowered.distance(from: lowered.startIndex, to: separator) + 1)
-            let value = line[keep...].drop { $0 == " " }
-            // A reference to the environment is no secret, and the reader needs it.
-            guard !value.isEmpty, !value.hasPrefix("${"), !value.hasPrefix("\"${") else { continue }
-            return line[..<keep] + " ***"
+            var rest = lowered[...]
+            while let found = rest.firstRange(of: word) {
+                rest = rest[found.upperBound...]
+                guard let separator = rest.firstIndex(where: { $0 == ":" || $0 == "=" }),
+                    rest[..<separator].allSatisfy({ $0 == "\"" || $0 == "'" || $0 == "_" || $0 == "-" || $0.isLetter })
+                else { continue }
+                let keep = line.index(
+                    line.startIndex, offsetBy: lowered.distance(from: lowered.startIndex, to: separator) + 1)
+                let value = line[keep...].drop { $0 == " " }
+                // A reference to the environment is no secret, and the reader needs it.
+                guard !value.isEmpty, !value.hasPrefix("${"), !value.hasPrefix("\"${") else { continue }
+                start = min(start ?? keep, keep)
+                break
+            }
         }
-        return line
+        guard let start else { return line }
+        return line[..<start] + " ***"
     }
 }
 

@@ -38,6 +38,8 @@ public struct Diagnostic: Sendable, Hashable {
     /// The dotted path of the setting, as `--set` takes it: `nodes.pages.rate_limit`.
     public var path: String?
     public var related: [Related]
+    /// Whether the line at `mark` may hold a secret, and is not to be shown.
+    public var hidesSource = false
 
     public init(
         _ severity: Severity = .error, _ code: String, _ message: String, at mark: Mark = .unknown, length: Int = 0,

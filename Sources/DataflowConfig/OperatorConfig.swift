@@ -32,4 +32,5 @@ extension OperatorConfig {
     public var encoded: ConfigNode { Self.schema.encode(self) }
     public static func lint(_ node: ConfigNode) -> [Diagnostic] { schema.lint(node) }
     public static var fieldReferences: [FieldReference] { schema.fieldReferences }
+    public static var holdsSecrets: Bool { schema.fields.contains { $0.holdsSecrets() } }
 }

@@ -34,6 +34,7 @@ struct YAMLDocument: ~Copyable {
     private init(_ input: UnsafeBufferPointer<UInt8>, source: SourceFile, columnOffset: Int) throws(ConfigError) {
         self.source = source
         self.columnOffset = columnOffset
+        try Self.checkShape(input, source, columnOffset)
         var parser = yaml_parser_t()
         guard yaml_parser_initialize(&parser) == 1 else {
             throw ConfigError("out-of-memory", "there is no memory to parse \(source.path)")
@@ -62,6 +63,51 @@ struct YAMLDocument: ~Copyable {
         }
     }
 
+    /// Refuses what is nested too deeply or has too many values while it is read: libyaml's cost rises with the square of
+    /// the depth. A syntax error is left to the one who loads the document.
+    private static func checkShape(
+        _ input: UnsafeBufferPointer<UInt8>, _ source: SourceFile, _ columnOffset: Int
+    ) throws(ConfigError) {
+        var parser = yaml_parser_t()
+        guard yaml_parser_initialize(&parser) == 1 else { return }
+        defer { yaml_parser_delete(&parser) }
+        yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING)
+        yaml_parser_set_input_string(&parser, input.baseAddress, input.count)
+        var depth = 0
+        var count = 0
+        var event = yaml_event_t()
+        while yaml_parser_parse(&parser, &event) == 1 {
+            defer { yaml_event_delete(&event) }
+            switch event.type {
+            case YAML_STREAM_END_EVENT: return
+            case YAML_SEQUENCE_START_EVENT, YAML_MAPPING_START_EVENT:
+                if depth == maxDepth { throw tooDeep(at: mark(event.start_mark, source, columnOffset)) }
+                depth += 1
+                count += 1
+            case YAML_SEQUENCE_END_EVENT, YAML_MAPPING_END_EVENT: depth -= 1
+            case YAML_SCALAR_EVENT, YAML_ALIAS_EVENT: count += 1
+            default: break
+            }
+            // Keys count here, too, so this is no stricter than the limit on values.
+            if count > 2 * maxNodes { throw tooManyValues(at: mark(event.start_mark, source, columnOffset)) }
+        }
+    }
+
+    fileprivate static func tooDeep(at mark: Mark) -> ConfigError {
+        ConfigError("too-deep", "values are nested more than \(maxDepth) levels deep", at: mark)
+    }
+
+    fileprivate static func tooManyValues(at mark: Mark) -> ConfigError {
+        ConfigError(
+            "too-many-values",
+            "the file has more than \(maxNodes) values; an alias counts for all the values that it stands for", at: mark
+        )
+    }
+
+    fileprivate static func mark(_ mark: yaml_mark_t, _ source: SourceFile, _ columnOffset: Int) -> Mark {
+        Mark(source: source, line: mark.line + 1, column: mark.column + 1 + (mark.line == 0 ? columnOffset : 0))
+    }
+
     deinit {
         // Deleting wants a mutable copy; the struct only holds pointers, and this is their last use.
         var document = document
@@ -85,9 +131,7 @@ struct YAMLDocument: ~Copyable {
     private static func syntaxError(
         _ parser: yaml_parser_t, _ source: SourceFile, _ columnOffset: Int, _ input: UnsafeBufferPointer<UInt8>
     ) -> Diagnostic {
-        func mark(_ mark: yaml_mark_t) -> Mark {
-            Mark(source: source, line: mark.line + 1, column: mark.column + 1 + (mark.line == 0 ? columnOffset : 0))
-        }
+        func mark(_ mark: yaml_mark_t) -> Mark { Self.mark(mark, source, columnOffset) }
         func text(_ pointer: UnsafePointer<CChar>?) -> String { pointer.map { String(cString: $0) } ?? "" }
         let problem = text(parser.problem)
         let context = text(parser.context)
@@ -199,22 +243,14 @@ private struct NodeReader {
         self.columnOffset = columnOffset
     }
 
-    func mark(_ mark: yaml_mark_t) -> Mark {
-        Mark(source: source, line: mark.line + 1, column: mark.column + 1 + (mark.line == 0 ? columnOffset : 0))
-    }
+    func mark(_ mark: yaml_mark_t) -> Mark { YAMLDocument.mark(mark, source, columnOffset) }
 
     mutating func read(_ index: Int, depth: Int, keyMark: Mark? = nil) throws(ConfigError) -> ConfigNode {
         let node = nodes[index]
         let mark = mark(node.start_mark)
         count += 1
-        guard count <= YAMLDocument.maxNodes else {
-            throw ConfigError(
-                "too-many-values",
-                "the file unfolds to more than \(YAMLDocument.maxNodes) values: its aliases multiply", at: mark)
-        }
-        guard depth < YAMLDocument.maxDepth else {
-            throw ConfigError("too-deep", "values are nested more than \(YAMLDocument.maxDepth) levels deep", at: mark)
-        }
+        guard count <= YAMLDocument.maxNodes else { throw YAMLDocument.tooManyValues(at: mark) }
+        guard depth < YAMLDocument.maxDepth else { throw YAMLDocument.tooDeep(at: mark) }
         guard open.insert(index).inserted else {
             throw ConfigError("cyclic-alias", "this value contains itself through an alias", at: mark)
         }

@@ -173,3 +173,20 @@ private func problem<T: ConfigValue>(_ type: T.Type, _ node: ConfigNode) -> Stri
         #expect(SecretMask.masked(line) == expected)
     }
 }
+
+@Suite struct DiagnosticRenderingTests {
+    @Test func `control characters of the file do not reach the terminal`() {
+        let source = SourceFile(path: "p.yaml", text: "a: \u{1B}[2Jb\u{9B}c")
+        let finding = Diagnostic(
+            .error, "x", "found `\u{1B}]0;title\u{7}`", at: Mark(source: source, line: 1, column: 4), hint: "\u{7F}")
+        let text = finding.rendered(.human)
+        #expect(text.unicodeScalars.allSatisfy { $0 == "\n" || $0.properties.generalCategory != .control })
+        #expect(text.contains("a: \u{FFFD}[2Jb\u{FFFD}c"))
+    }
+
+    @Test func `a line of megabytes is not shown, which would take seconds`() {
+        let source = SourceFile(path: "p.yaml", text: "password: " + String(repeating: "x", count: 4 << 20))
+        let finding = Diagnostic(.error, "x", "too long", at: Mark(source: source, line: 1, column: 1))
+        #expect(finding.rendered(.human) == "p.yaml:1:1: error: too long")
+    }
+}

@@ -27,9 +27,13 @@ private func badPipelines() -> [String] {
 }
 
 private func findings(_ name: String) -> [Diagnostic] {
+    findings(text: readTextFile("\(folder)/\(name)") ?? "", name: name)
+}
+
+private func findings(text: String, name: String) -> [Diagnostic] {
     let environment = EnvironmentVariables(["SECRET": "hunter2", "HOME_DIR": "/home"])
     do throws(ConfigError) {
-        let file = try PipelineFile(text: readTextFile("\(folder)/\(name)") ?? "", path: name)
+        let file = try PipelineFile(text: text, path: name)
         _ = try PipelineDefinition(file, registry: builtins, environment: environment)
         return []
     } catch {
@@ -57,6 +61,21 @@ private func findings(_ name: String) -> [Diagnostic] {
                 #expect(!finding.rendered(.human).contains("hunter2"), "\(name)")
             }
         }
+    }
+
+    @Test(arguments: [
+        "auth: hunter2", "auth: { beaer: hunter2 }", "auth: { bearer: [hunter2] }", "auth: {\n      beaer: hunter2 }",
+        "auth: { basic: { user: u, password: hunter2, kind: hunter2 } }",
+        "auth:\n      basic:\n        user: u\n        password:\n          - hunter2",
+        "secret_query: hunter2", "secret_headers: [hunter2]", "secret_headers: { X: [hunter2] }",
+        "headers: { Authorization: [Bearer hunter2] }", "headers: { Cookie: a, Cookie: hunter2 }",
+        "query: { kind: token, token: [hunter2] }", "timeout: \"http://u:hunter2@h/\"", "auth: { bearer: hunter2",
+    ])
+    func `a secret in the wrong place is not shown`(_ setting: String) {
+        let text = "pipeline: p\nnodes:\n  a:\n    type: http-source\n    url: http://h/\n    \(setting)\n"
+        let all = findings(text: text, name: "p.yaml").map { $0.rendered(.human) + $0.message + ($0.hint ?? "") }
+        #expect(!all.isEmpty)
+        for finding in all { #expect(!finding.contains("hunter2")) }
     }
 
     @Test func `every diagnostic has a place`() {
