@@ -93,9 +93,8 @@ private struct Paint {
 /// Keeps what a pipeline file should not have held out of logs: passwords in URLs and the values of keys that name a secret.
 public enum SecretMask {
     private static let words = [
-        "password", "passwd", "pwd", "secret", "token", "bearer", "passphrase", "api_key", "apikey", "auth",
-        "credential",
-        "cookie",
+        "password", "passwd", "pwd", "secret", "token", "bearer", "passphrase", "api_key", "apikey", "authorization",
+        "credential", "cookie",
     ]
 
     /// The line with each password replaced by `***`.
