@@ -7,6 +7,9 @@ import DataflowOperator
 ///
 /// An input that has ended counts as aligned, for the checkpoint in flight and for all later ones. Barriers that still
 /// come on an ended input (an ended source stays to inject them) start an alignment like any other.
+///
+/// Inputs that come from a sink's `errors` port are different: what a sink refuses when it flushes comes between the end
+/// and the barrier. Their end does not stand for the barrier, which always comes.
 public struct BarrierAligner: Sendable {
     /// What the task has to do.
     public enum Action: Equatable, Sendable {
@@ -27,11 +30,15 @@ public struct BarrierAligner: Sendable {
     private var ended: Set<Int> = []
     private var lastAligned: CheckpointID?
     private let inputCount: Int
+    private let behindSinks: Set<Int>
 
-    /// - Parameter inputs: how many inputs the task has, numbered from 0; at least one.
-    public init(inputs: Int) {
+    /// - Parameters:
+    ///   - inputs: how many inputs the task has, numbered from 0; at least one.
+    ///   - behindSinks: those that a sink feeds, directly or through other tasks.
+    public init(inputs: Int, behindSinks: Set<Int> = []) {
         precondition(inputs > 0, "a task without inputs has nothing to align")
         inputCount = inputs
+        self.behindSinks = behindSinks
     }
 
     /// Whether every input has ended.
@@ -78,7 +85,7 @@ public struct BarrierAligner: Sendable {
             return .none
         case .aligning(let barrier, let received):
             precondition(!received.contains(input), "input \(input) ended while blocked for a barrier")
-            return complete(barrier, received) ?? .none
+            return behindSinks.contains(input) ? .none : complete(barrier, received) ?? .none
         }
     }
 
@@ -89,7 +96,7 @@ public struct BarrierAligner: Sendable {
     }
 
     private mutating func complete(_ barrier: CheckpointBarrier, _ received: Set<Int>) -> Action? {
-        guard received.union(ended).count == inputCount else { return nil }
+        guard received.union(ended.subtracting(behindSinks)).count == inputCount else { return nil }
         state = .idle
         lastAligned = barrier.id
         return .snapshot(barrier, unblock: received.subtracting(ended).sorted())

@@ -267,6 +267,21 @@ import Testing
         #expect(error?.message.contains("node 'pass': a row cannot be processed: it is bad") == true)
     }
 
+    @Test(arguments: 0..<10)
+    func `what a sink refuses at its last flush is committed by the sink behind it`(_ round: Int) async throws {
+        let script = MemoryScript(keySchema, splits: [[.batch(keys("a", "bad", "b"))]])
+        let bad = CollectedRows()
+        var pipeline = TestPipeline()
+        try pipeline.add("words", MemorySource.self, .init(script))
+        try pipeline.add("pass", Pass.self, .init(refused: "bad"), from: "words")
+        try pipeline.add("strict", RefusingSink.self, .init(), from: "pass")
+        try pipeline.add("again", Pass.self, .init(), from: "strict.errors")
+        try pipeline.add("bad", CollectingSink.self, .init(bad), from: "again", "pass.errors")
+        let summary = try await pipeline.runner(checkpoints: folder.path).run()
+        #expect(bad.rows.map { $0[0] }.count == 3, "round \(round)")
+        #expect(summary.metrics.unbalancedEdges.isEmpty)
+    }
+
     @Test func `a union of two sources and several readers of one node conserve rows`() async throws {
         let one = MemoryScript(keySchema, splits: [[.batch(keys("a", "b"))], [.batch(keys("c"))]])
         let two = MemoryScript(keySchema, splits: [[.batch(keys("d"))]])

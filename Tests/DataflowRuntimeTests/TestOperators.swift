@@ -153,6 +153,30 @@ final class Pass: Transform {
     }
 }
 
+/// Takes rows and refuses all of them when it flushes.
+final class RefusingSink: Sink {
+    struct Config: OperatorConfig {
+        static let schema = ConfigSchema<Self> {}
+    }
+    static let info = OperatorInfo("refusing-sink", .sink, "Refuses every row.", maxParallelism: 1)
+    static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] { [] }
+
+    private let context: OperatorContext
+    private var held = 0
+
+    init(_ config: Config, _ context: OperatorContext) throws(OperatorError) { self.context = context }
+
+    func write(_ batch: RecordBatch, errors: inout OutputBuffer) async throws(OperatorError) { held += batch.rowCount }
+
+    func flush(_ checkpoint: CheckpointID, errors: inout OutputBuffer) async throws(OperatorError) {
+        guard held > 0 else { return }
+        var rows = ErrorRows(context)
+        for _ in 0..<held { rows.append(code: "refused", reason: "the sink takes nothing") }
+        held = 0
+        errors.emit(rows.finish(), to: .errors)
+    }
+}
+
 let keySchema = Schema([Field("key", .string)])
 
 func keys(_ keys: String...) -> RecordBatch { RecordBatch(keySchema, rows: keys.map { [.string($0)] }) }

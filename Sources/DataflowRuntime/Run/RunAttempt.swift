@@ -199,9 +199,16 @@ struct RunAttempt: Sendable {
             let exchange = plan.exchanges[id]
             let lane = InputTask.Lane(
                 port: exchange.inputPort, hasEventTime: exchange.stream.eventTime != nil,
-                splitOffset: task.inputs.count > 1 ? Int32(ordinal) << 20 : 0, metrics: metrics.edges[id])
+                splitOffset: task.inputs.count > 1 ? Int32(ordinal) << 20 : 0,
+                isBehindSink: hasSinkUpstream(plan.tasks[exchange.fromTask]), metrics: metrics.edges[id])
             return Array(repeating: lane, count: RunLayout.producers(of: exchange, plan))
         }
+    }
+
+    /// Whether the task has a sink, or one that feeds it has.
+    private func hasSinkUpstream(_ task: PhysicalPlan.Task) -> Bool {
+        task.stages.contains { $0.role == .sink }
+            || task.inputs.contains { hasSinkUpstream(plan.tasks[plan.exchanges[$0].fromTask]) }
     }
 
     private func makeChain(_ task: PhysicalPlan.Task, _ subtask: Int, _ channels: [[Channel]]) throws -> StageChain {

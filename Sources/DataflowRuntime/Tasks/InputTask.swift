@@ -11,6 +11,8 @@ struct InputTask {
         var hasEventTime: Bool
         /// Added to split numbers, so that splits of different sources stay apart behind a union.
         var splitOffset: Int32
+        /// Whether what a sink refuses at its flush may come here, behind the end and in front of the barrier.
+        var isBehindSink: Bool
         var metrics: EdgeMetrics
     }
 
@@ -23,7 +25,8 @@ struct InputTask {
     let linger: Duration
 
     func run() async throws {
-        var aligner = BarrierAligner(inputs: lanes.count)
+        var aligner = BarrierAligner(
+            inputs: lanes.count, behindSinks: Set(lanes.indices.filter { lanes[$0].isBehindSink }))
         var merger = WatermarkMerger(eventTime: lanes.map(\.hasEventTime))
         let tellsIdle = chain.hasSinks
         var idleAt: ContinuousClock.Instant?
