@@ -49,6 +49,8 @@ public final class GenerateSource: Source {
     private let generators: [ValueGenerator]
     private let count: Int64
     private let interval: Duration?
+    /// Rows that make up a batch of the usual size, so that memory does not depend on how long the texts are.
+    private let batchRows: Int64
     /// The next row of each split of this subtask: block b belongs to split b % 128.
     private var nextRow: [Int: Int64] = [:]
     private var started: ContinuousClock.Instant?
@@ -64,6 +66,8 @@ public final class GenerateSource: Source {
             ValueGenerator(entry.value, seed: RowHash.hash(UInt64(bitPattern: Int64(config.seed))) &+ UInt64(index))
         }
         count = config.count.map(Int64.init) ?? .max
+        let rowBytes = generators.reduce(0) { $0 + $1.valueByteCount }
+        batchRows = Int64(max(1, RecordBatch.defaultByteCount / max(1, rowBytes)))
         interval = config.rate.map { $0.interval * context.parallelism }
         timeColumn = config.eventTime.flatMap { [schema] in schema.index(of: $0.column.value) }
         watermarks = config.eventTime.map {
@@ -101,7 +105,7 @@ public final class GenerateSource: Source {
             return .endOfInput
         }
         let blockEnd = min((row / GenerateSource.blockRows + 1) * GenerateSource.blockRows, count)
-        var wanted = blockEnd - row
+        var wanted = min(blockEnd - row, batchRows)
         if let interval {
             let allowed = try await allowance(interval, until: deadline)
             if allowed == 0 { return .idle }

@@ -33,6 +33,13 @@ struct ValueGenerator: Sendable {
         self.shares = shares
     }
 
+    /// About how many bytes a value takes in memory.
+    var valueByteCount: Int {
+        guard type == .string else { return 8 }
+        let text = config.text?.length ?? config.choice?.map(\.utf8.count).max() ?? 16
+        return MemoryLayout<StringView>.size + text
+    }
+
     /// 64 random bits for a row (SplitMix64's finaliser; Steele, Lea and Flood 2014). `stream` tells uses apart.
     private func bits(_ row: Int64, _ stream: UInt64 = 0) -> UInt64 {
         var z = seed &+ UInt64(bitPattern: row) &* 0x9E37_79B9_7F4A_7C15 &+ stream &* 0xD1B5_4A32_D192_ED03

@@ -54,6 +54,23 @@ private func rows(_ emitted: Emitted) -> [[Value]] {
         #expect(again.count == 50_000)
     }
 
+    @Test func `a batch of long texts is no larger than one of short texts`() async throws {
+        var config = config(count: 100)
+        var long = GeneratorConfig()
+        long.text = TextConfig()
+        long.text?.length = 1 << 18
+        config.columns = ["long": long]
+        let source = try await SourceHarness(GenerateSource.self, config)
+        var rows = 0
+        while rows < 100 {
+            try await source.poll()
+            let polled = source.take().batches(.main)
+            rows += polled.reduce(0) { $0 + $1.rowCount }
+            #expect(polled.allSatisfy { $0.byteCount <= RecordBatch.defaultByteCount * 5 / 4 })
+        }
+        #expect(rows == 100)
+    }
+
     @Test func `values keep to what is declared`() async throws {
         let source = try await SourceHarness(GenerateSource.self, config(count: 20_000))
         try await source.readAll()
