@@ -7,6 +7,8 @@ final class PgLink {
     /// A transaction is open that holds all rows of the epoch log.
     var isInTransaction = false
     var hasStage = false
+    /// Bytes of the segment that an open COPY has got already; nil if no COPY is open.
+    var streamedBytes: Int?
     /// Rows in the stage that were put there in this transaction.
     var stageRows = 0
 
@@ -179,6 +181,7 @@ final class PgSession {
             link.isInTransaction = false
             link.stageRows = 0
         } catch {
+            // Also where a COPY is open: no statement can be sent then.
             drop()
         }
     }

@@ -41,6 +41,8 @@ public final class PgSink: Sink {
     private var keys = KeyIndex()
     /// Rows received since the last segment was written, replaced ones included.
     private var received = 0
+    /// Bytes of the segment that were sent ahead.
+    private var streamed = 0
     private var segmentStart: ContinuousClock.Instant?
     /// The accepted rows of this epoch; nil if there are none yet.
     private var log: EpochLog?
@@ -104,8 +106,22 @@ public final class PgSink: Sink {
             if keys.deadBytes * 2 > rows.byteCount && rows.byteCount > config.maxBatch.bytes / 4 { keys.compact(rows) }
         }
         let isDue = !exactlyOnce && (segmentStart.map { context.clock.now - $0 >= config.linger } ?? false)
-        if rows.byteCount >= config.maxBatch.bytes || isDue { try await settle(&errors) }
+        if rows.byteCount >= config.maxBatch.bytes || isDue {
+            try await settle(&errors)
+        } else if exactlyOnce, !isUpsert,
+            rows.byteCount - streamed >= min(PgSink.streamBytes, config.maxBatch.bytes / 4)
+        {
+            let writer = try withTarget { $0.writer }
+            try await session.run("write rows to \(table)", limit: config.reconnectTimeout) { link in
+                try begin(link, writer)
+                try writer.stream(rows, to: link)
+            }
+            streamed = rows.byteCount
+        }
     }
+
+    /// How many bytes are collected before they are sent ahead.
+    private static let streamBytes = 256 << 10
 
     public func idle(errors: inout OutputBuffer) async throws(OperatorError) {
         if !exactlyOnce { try await settle(&errors) }
@@ -156,6 +172,7 @@ public final class PgSink: Sink {
         }
         context.counters.add(passed: received - outcome.refused.count, errors: outcome.refused.count)
         received = 0
+        streamed = 0
         rows.removeAll()
         keys.removeAll()
         segmentStart = nil

@@ -23,6 +23,19 @@ struct SegmentWriter {
     func write(_ segment: RowStore, to link: PgLink) throws(PgFailure) -> Outcome {
         var outcome = Outcome()
         var bisection = Bisection(count: segment.count)
+        if link.streamedBytes != nil {
+            do throws(PgFailure) {
+                try endStream(segment, to: link)
+                outcome.accepted.append(0..<segment.count)
+                return outcome
+            } catch {
+                guard error.kind == .row else { throw error }
+                try link.connection.execute("rollback to savepoint dataflow")
+                if let row = bisection.refused(naming: error.copyRow.map { $0 - 1 }) {
+                    outcome.refused.append((row, error))
+                }
+            }
+        }
         while let range = bisection.next {
             let stageRows = link.stageRows
             do throws(PgFailure) {
@@ -39,6 +52,30 @@ struct SegmentWriter {
             }
         }
         return outcome
+    }
+
+    /// Sends what the segment has so far, so that the server works while more is collected; ``write(_:to:)`` ends that.
+    /// Only rows that are added can be sent before the segment is full: of a key the last row counts.
+    func stream(_ segment: RowStore, to link: PgLink) throws(PgFailure) {
+        precondition(!statements.isUpsert, "rows with a key cannot be sent before the segment is full")
+        let start: Int
+        if let streamed = link.streamedBytes {
+            start = streamed
+        } else {
+            try link.connection.startCopy("savepoint dataflow; " + statements.copyIntoTable)
+            try SegmentWriter.header.withUnsafeBytes { (header) throws(PgFailure) in try link.connection.copy(header) }
+            start = 0
+        }
+        try link.connection.copy(segment.bytes[start..<segment.byteCount])
+        link.streamedBytes = segment.byteCount
+    }
+
+    private func endStream(_ segment: RowStore, to link: PgLink) throws(PgFailure) {
+        try stream(segment, to: link)
+        link.streamedBytes = nil
+        try SegmentWriter.trailer.withUnsafeBytes { (trailer) throws(PgFailure) in try link.connection.copy(trailer) }
+        _ = try link.connection.endCopy()
+        try link.connection.execute("release savepoint dataflow")
     }
 
     private func write(_ segment: RowStore, _ range: Range<Int>, to link: PgLink) throws(PgFailure) {

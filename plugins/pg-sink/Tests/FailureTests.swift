@@ -71,8 +71,8 @@ struct Scenario {
 
     var config: PgSinkConfig {
         place.config(table, key: upsert ? ["k"] : []) {
-            // A segment after nearly every batch.
-            $0.maxBatch = ByteSize(bytes: 64)
+            // Segments of one or two batches, the first of two sent ahead.
+            $0.maxBatch = ByteSize(bytes: 128)
             $0.reconnectTimeout = .seconds(20)
         }
     }
