@@ -292,4 +292,32 @@ struct FailureTests {
         #expect(message.contains("somebody@127.0.0.1:1/nowhere") && message.contains("Connection refused"))
         #expect(!message.contains("geheim"))
     }
+
+    @Test(arguments: [
+        ("dbname=no_such_database", "does not exist"), ("user=no_such_role", "no_such_role"),
+        ("sslmode=require", "SSL"),
+    ])
+    func `what only a person can change ends the run at once as the user's error`(
+        setting: String, text: String
+    ) async throws {
+        let place = try Workplace()
+        let url = try #require(TestServer.url)
+        let config = place.config("t") { $0.connection = Secret(url + (url.contains("?") ? "&" : "?") + setting) }
+        let error = try await SinkDriver(config, OpenTests.append, folder: place.folder).openFailure()
+        #expect(error?.domain == .user && error?.retry == .never, "\(error?.message ?? "")")
+        #expect(error?.message.contains(text) == true)
+    }
+
+    @Test func `a wrong password is the user's error and is not shown`() async throws {
+        let folder = "/var/tmp/dataflow-pg-password-\(UInt32.random(in: 0 ... .max))"
+        let url = try #require(TestServer.script("start", folder, "0"))
+        defer { TestServer.remove(folder) }
+        var config = PgSinkConfig()
+        config.connection = Secret(url.replacingOccurrences(of: ":ingestpwd@", with: ":geheim@"))
+        config.table = "t"
+        let error = try await SinkDriver(config, OpenTests.append, folder: folder).openFailure()
+        #expect(error?.domain == .user)
+        #expect(error?.message.contains("password authentication failed") == true)
+        #expect(error?.message.contains("geheim") == false)
+    }
 }
