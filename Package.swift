@@ -31,7 +31,11 @@ struct PluginFolder {
                 name: module, dependencies: ["DataflowOperator", log] + libraries, path: "plugins/\(name)/Sources",
                 swiftSettings: settings),
             tests(
-                "\(module)Tests", [.byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", log] + libraries,
+                "\(module)Tests",
+                [
+                    .byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator",
+                    log,
+                ] + libraries,
                 path: "plugins/\(name)/Tests"),
         ]
     }
@@ -79,7 +83,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         // C headers over C++ libraries.
-        .target(name: "CSimdJSON", cxxSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         // The engine.
         room("DataflowColumnar"),
@@ -89,13 +93,20 @@ let package = Package(
         room("DataflowOperator", contract + ["DataflowText", log]),
         room("DataflowPipeline", contract + ["DataflowOperator", "CYAML"]),
         room("DataflowCheckpoint", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
-        room("DataflowRuntime", contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowText", log]),
-        room("DataflowTesting", contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", log]),
+        room(
+            "DataflowRuntime",
+            contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowText", log]),
+        room(
+            "DataflowTesting",
+            contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", log]),
         room("DataflowBuiltins", ["DataflowOperator"] + plugins.map { .byName(name: $0.module) }),
         room(
             "DataflowCLI",
-            contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", arguments, log]),
-        .executableTarget(name: "dataflow", dependencies: ["DataflowCLI", "DataflowBuiltins"], swiftSettings: settings),
+            contract + [
+                "DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", arguments, log,
+            ]),
+        .executableTarget(
+            name: "dataflow", dependencies: ["DataflowCLI", "DataflowBuiltins"], swiftSettings: settings),
         .executableTarget(
             name: "openfood-api", dependencies: flyingFox + [arguments, "CZlib"], swiftSettings: settings),
         // Benchmarks: each checks its answer. Built in release mode only: swift run -c release bench-json-parse …
@@ -124,37 +135,22 @@ let package = Package(
         tests("DataflowConfigTests", ["DataflowConfig"]),
         tests("DataflowOperatorTests", ["DataflowOperator"] + contract),
         tests(
-            "DataflowPipelineTests", ["DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract, exclude: ["BadPipelines"]),
+            "DataflowPipelineTests", ["DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract,
+            exclude: ["BadPipelines"]),
         tests(
-            "DataflowCLITests", ["DataflowCLI", "DataflowOperator", "DataflowBuiltins", "DataflowTesting"] + contract, exclude: ["Golden"]),
+            "DataflowCLITests", ["DataflowCLI", "DataflowOperator", "DataflowBuiltins", "DataflowTesting"] + contract,
+            exclude: ["Golden"]),
         tests("DataflowCheckpointTests", ["DataflowCheckpoint", "DataflowOperator", "DataflowColumnar"]),
         tests(
             "DataflowRuntimeTests",
-            ["DataflowRuntime", "DataflowTesting", "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", log] + contract),
+            ["DataflowRuntime", "DataflowTesting", "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", log]
+                + contract),
         tests("OpenFoodAPITests", ["openfood-api", "CZlib"] + flyingFox),
-        tests("PipelineTests", ["dataflow", "openfood-api", "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract),
+        tests(
+            "PipelineTests",
+            [
+                "dataflow", "openfood-api", "DataflowTesting", "DataflowRuntime", "DataflowPipeline",
+                "DataflowOperator", "DataflowBuiltins",
+            ] + contract),
     ] + plugins.flatMap(\.targets)
 )
-
-// While developing: DATAFLOW_TARGETS=A,B builds only these targets and what they need.
-if let only = Context.environment["DATAFLOW_TARGETS"], !only.isEmpty {
-    var keep = Set<String>()
-    var open = only.split(separator: ",").map(String.init)
-    func name(of dependency: Target.Dependency) -> String? {
-        switch dependency {
-        case .byNameItem(let name, _), .targetItem(let name, _): name
-        default: nil
-        }
-    }
-    while let next = open.popLast() {
-        guard keep.insert(next).inserted, let target = package.targets.first(where: { $0.name == next }) else { continue }
-        open += target.dependencies.compactMap(name)
-    }
-    package.targets.removeAll { !keep.contains($0.name) }
-    package.products.removeAll { !keep.contains($0.name) }
-    if !keep.contains("openfood-api") { package.dependencies.removeAll { "\($0.kind)".contains("FlyingFox") } }
-    if !keep.contains("DataflowCLI") && !keep.contains("openfood-api") {
-        package.dependencies.removeAll { "\($0.kind)".contains("argument-parser") }
-    }
-    if !keep.contains("DataflowOperator") { package.dependencies.removeAll { "\($0.kind)".contains("swift-log") } }
-}

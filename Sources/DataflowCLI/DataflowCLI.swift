@@ -9,6 +9,7 @@ public enum DataflowCLI {
     ///
     ///     await DataflowCLI.main([MyPlugin.self])
     public static func main(_ plugins: [any Plugin.Type]) async -> Never {
+        StandardStreams.fill()
         signal(SIGPIPE, SIG_IGN)
         exit(
             await run(
