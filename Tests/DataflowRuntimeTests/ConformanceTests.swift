@@ -30,7 +30,6 @@ import Testing
 /// Emits how many rows it has seen at the end, and keeps nothing.
 private final class Forgetful: Transform {
     struct Config: OperatorConfig {
-        init() {}
         static let schema = ConfigSchema<Self> {}
     }
     static let info = OperatorInfo("forgetful", .transform, "Forgets.")
