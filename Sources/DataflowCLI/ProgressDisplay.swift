@@ -17,6 +17,7 @@ struct ProgressDisplay: Sendable {
     func show() async {
         let isLive = console.isTerminal
         var speed = Speed()
+        speed.add(rows: 0, at: .now)
         while !Task.isCancelled {
             do { try await Task.sleep(for: isLive ? Self.liveInterval : Self.logInterval) } catch { break }
             let progress = runner.progress()
@@ -38,7 +39,7 @@ struct ProgressDisplay: Sendable {
         case .running: break
         case .stopping: parts.append("stopping")
         case .restarting(let error, let pause):
-            parts.append("starts again in \(pause.unitDescription) after: \(SecretMask.maskedURLs(error.message))")
+            parts.append("starts again in \(Self.rounded(pause)) after: \(SecretMask.maskedURLs(error.message))")
         case .over: parts.append("over")
         }
         let sources = progress.nodes.filter { $0.role == .source }
@@ -55,6 +56,8 @@ struct ProgressDisplay: Sendable {
             let age = Self.rounded(at.duration(to: .now))
             let took = progress.checkpoints.lastDuration.map { ", took \(Self.rounded($0))" } ?? ""
             parts.append("checkpoint \(last) \(age) ago\(took)")
+        } else if let restored = progress.restoredFrom {
+            parts.append("none since checkpoint \(restored)")
         } else {
             parts.append("no checkpoint yet")
         }
@@ -74,6 +77,7 @@ struct ProgressDisplay: Sendable {
         let elapsed = runner.progress().elapsed
         let outcome: String =
             switch summary.outcome {
+            case .finished where summary.wasDrained: "drained: what was read is written, open windows are closed"
             case .finished: "finished: all input is read and written"
             case .stopped: "stopped at a checkpoint: the next start goes on from there"
             case .nothingNew: "nothing new to read"

@@ -56,9 +56,10 @@ struct ValidateCommand: ParsableCommand, Verb {
         for result in results {
             for finding in result.findings { console.output(finding.rendered(colours ? .coloured : .human)) }
             if let definition = result.definition {
+                let nodes = definition.graph.nodes.count
                 let sinks = definition.graph.nodes.count { $0.descriptor.info.role == .sink }
                 console.output(
-                    "\(result.file): ok, \(definition.graph.nodes.count) nodes, \(sinks) sink\(sinks == 1 ? "" : "s")")
+                    "\(result.file): ok, \(nodes) node\(nodes == 1 ? "" : "s"), \(sinks) sink\(sinks == 1 ? "" : "s")")
                 for path in definition.graph.paths() {
                     console.output("  \(path.nodes.joined(separator: " → ")): \(path.guarantee)")
                 }

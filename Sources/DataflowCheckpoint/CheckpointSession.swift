@@ -43,7 +43,7 @@ public final class CheckpointSession: Sendable {
         let ids = try store.checkpointIDs()
         var fence = CheckpointFence()
         do {
-            fence = try store.readFence() ?? fence
+            fence = try store.readFence(isExpected: !ids.isEmpty) ?? fence
         } catch let error where error.kind == .damaged {
             // Generations that left no manifest are unknown now: leave room for them, so that none comes twice.
             for id in ids {

@@ -81,8 +81,12 @@ public final class LocalCheckpointStore: Sendable {
 
     // MARK: reading
 
-    func readFence() throws(CheckpointError) -> CheckpointFence? {
-        guard let bytes = try files.read(path("fence"), nil) else { return nil }
+    /// - Parameter isExpected: whether there are checkpoints, before which the fence was written.
+    func readFence(isExpected: Bool = false) throws(CheckpointError) -> CheckpointFence? {
+        guard let bytes = try files.read(path("fence"), nil) else {
+            guard isExpected else { return nil }
+            throw CheckpointError(.damaged, "\(path("fence")) is missing, but there are checkpoints")
+        }
         return try Envelope.decode(
             CheckpointFence.self, bytes, kind: "fence", format: CheckpointFence.format, path: path("fence"))
     }
@@ -90,8 +94,13 @@ public final class LocalCheckpointStore: Sendable {
     /// The ids of all checkpoint folders, complete or not, newest first.
     func checkpointIDs() throws(CheckpointError) -> [CheckpointID] {
         try (files.list(directory) ?? [])
-            .compactMap { $0.hasPrefix("chk-") ? UInt64($0.dropFirst(4)) : nil }
-            .sorted(by: >).map(CheckpointID.init)
+            .compactMap { name in
+                // A folder that somebody else made: its number could leave no room for a next one.
+                guard name.hasPrefix("chk-"), let number = Int64(name.dropFirst(4)), number > 0 else { return nil }
+                let id = CheckpointID(UInt64(number))
+                return path(of: id) == path(name) ? id : nil
+            }
+            .sorted(by: >)
     }
 
     /// nil if the checkpoint was never published.

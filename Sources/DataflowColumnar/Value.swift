@@ -61,140 +61,104 @@ extension Column {
 
 /// Builds a column of any type from boxed values or from rows of other columns: slow paths, state tables, tests.
 public struct ColumnBuilder: Sendable {
-    private indirect enum Content: Sendable {
-        case bool(BitmapBuilder)
-        case int32([Int32])
-        case int64([Int64])
-        case float32([Float])
-        case float64([Double])
-        case decimal([Int128])
-        case view([[UInt8]])
-        case list(offsets: [Int32], elements: ColumnBuilder)
-        case structure([ColumnBuilder])
-    }
-
     public let type: DataType
+    private var values: [Value] = []
+
+    public init(_ type: DataType) { self.type = type }
+
     /// Values appended so far.
-    public private(set) var count = 0
-    private var content: Content
-    private var nulls = NullTracker()
+    public var count: Int { values.count }
 
-    public init(_ type: DataType) {
-        self.type = type
-        switch type {
-        case .bool: content = .bool(BitmapBuilder())
-        case .int32, .date: content = .int32([])
-        case .int64, .timestamp: content = .int64([])
-        case .float32: content = .float32([])
-        case .float64: content = .float64([])
-        case .decimal: content = .decimal([])
-        case .string, .bytes: content = .view([])
-        case .list(let element): content = .list(offsets: [0], elements: ColumnBuilder(element))
-        case .structure(let fields): content = .structure(fields.map { ColumnBuilder($0.type) })
-        }
-    }
-
-    /// Appends the value at `row` of a column of the same type.
+    /// Appends the value at `row` of a column of the same type. Amortised O(size of the value).
     public mutating func append(from column: Column, at row: Int) { append(column.value(at: row)) }
 
-    /// Appends a value; traps when it does not fit the type.
-    public mutating func append(_ value: Value) {
-        if value == .null { nulls.appendNull(at: count) } else { nulls.appendValid() }
-        count += 1
-        switch content {
-        case .bool(var bits):
-            content = .bool(BitmapBuilder())
-            if case .bool(let bit) = value { bits.append(bit) } else { bits.append(expectNull(value, false)) }
-            content = .bool(bits)
-        case .int32(var values):
-            content = .int32([])
-            switch value {
-            case .int(let v): values.append(Int32(v))
-            case .date(let v): values.append(v)
-            default: values.append(expectNull(value, 0))
-            }
-            content = .int32(values)
-        case .int64(var values):
-            content = .int64([])
-            switch value {
-            case .int(let v), .timestamp(let v): values.append(v)
-            default: values.append(expectNull(value, 0))
-            }
-            content = .int64(values)
-        case .float32(var values):
-            content = .float32([])
-            switch value {
-            case .float(let v): values.append(Float(v))
-            case .int(let v): values.append(Float(v))
-            default: values.append(expectNull(value, 0))
-            }
-            content = .float32(values)
-        case .float64(var values):
-            content = .float64([])
-            switch value {
-            case .float(let v): values.append(v)
-            case .int(let v): values.append(Double(v))
-            default: values.append(expectNull(value, 0))
-            }
-            content = .float64(values)
-        case .decimal(var values):
-            content = .decimal([])
-            if case .decimal(let v, _) = value { values.append(v) } else { values.append(expectNull(value, 0)) }
-            content = .decimal(values)
-        case .view(var values):
-            content = .view([])
-            switch value {
-            case .string(let text): values.append(Array(text.utf8))
-            case .bytes(let bytes): values.append(bytes)
-            default: values.append(expectNull(value, []))
-            }
-            content = .view(values)
-        case .list(var offsets, var elements):
-            content = .bool(BitmapBuilder())
-            if case .list(let items) = value {
-                for item in items { elements.append(item) }
-            } else {
-                offsets[offsets.count - 1] = expectNull(value, offsets[offsets.count - 1])
-            }
-            offsets.append(Int32(elements.count))
-            content = .list(offsets: offsets, elements: elements)
-        case .structure(var members):
-            content = .bool(BitmapBuilder())
-            if case .structure(let items) = value {
-                precondition(items.count == members.count, "a struct of \(members.count) members got \(items.count)")
-                for i in members.indices { members[i].append(items[i]) }
-            } else {
-                for i in members.indices { members[i].append(expectNull(value, .null)) }
-            }
-            content = .structure(members)
-        }
-    }
+    /// Appends a value. Amortised O(1).
+    public mutating func append(_ value: Value) { values.append(value) }
 
-    private func expectNull<T>(_ value: Value, _ filler: T) -> T {
-        precondition(value == .null, "\(value) does not fit the type \(type)")
-        return filler
-    }
-
-    /// The column of the values so far; the builder starts again from none.
+    /// The column of the values so far; the builder starts again from none. Traps when a value does not fit the type.
     public mutating func finish() -> Column {
-        let validity = nulls.finish(count: count)
-        let storage: Column.Storage
-        switch content {
-        case .bool(var bits): storage = .bool(bits.finish())
-        case .int32(let values): storage = .int32(Values(values))
-        case .int64(let values): storage = .int64(Values(values))
-        case .float32(let values): storage = .float32(Values(values))
-        case .float64(let values): storage = .float64(Values(values))
-        case .decimal(let values): storage = .decimal(Values(values))
-        case .view(let values):
-            var builder = ViewBuilder(capacity: values.count)
-            for value in values { value.withUnsafeBytes { builder.append($0) } }
-            storage = .view(builder.finishStorage())
-        case .list(let offsets, var elements): storage = .list(offsets: Values(offsets), elements: elements.finish())
-        case .structure(var members): storage = .structure(members.indices.map { members[$0].finish() })
+        defer { values = [] }
+        var nulls = NullTracker()
+        for (index, value) in values.enumerated() {
+            if value == .null { nulls.appendNull(at: index) } else { nulls.appendValid() }
         }
-        let column = Column(type, storage, validity: validity, count: count)
-        self = ColumnBuilder(type)
-        return column
+        return Column(type, storage, validity: nulls.finish(count: count), count: count)
+    }
+
+    /// The values, with a filler in place of each null.
+    private func converted<T>(_ filler: T, _ convert: (Value) -> T?) -> [T] {
+        values.map { value in
+            if let value = convert(value) { return value }
+            precondition(value == .null, "\(value) does not fit the type \(type)")
+            return filler
+        }
+    }
+
+    private var storage: Column.Storage {
+        switch type {
+        case .bool:
+            var bits = BitmapBuilder()
+            for bit in converted(false, { if case .bool(let bit) = $0 { bit } else { nil } }) { bits.append(bit) }
+            return .bool(bits.finish())
+        case .int32, .date:
+            return .int32(
+                Values(
+                    converted(0) { value in
+                        switch value {
+                        case .int(let number): Int32(number)
+                        case .date(let days): days
+                        default: nil
+                        }
+                    }))
+        case .int64, .timestamp:
+            return .int64(
+                Values(
+                    converted(0) { value in
+                        switch value {
+                        case .int(let number), .timestamp(let number): number
+                        default: nil
+                        }
+                    }))
+        case .float32: return .float32(Values(converted(0) { Self.number($0).map { Float($0) } }))
+        case .float64: return .float64(Values(converted(0, Self.number)))
+        case .decimal:
+            return .decimal(Values(converted(0) { if case .decimal(let number, _) = $0 { number } else { nil } }))
+        case .string, .bytes:
+            var builder = ViewBuilder(capacity: count)
+            let texts = converted([UInt8]()) { value in
+                switch value {
+                case .string(let text): Array(text.utf8)
+                case .bytes(let bytes): bytes
+                default: nil
+                }
+            }
+            for text in texts { text.withUnsafeBytes { builder.append($0) } }
+            return .view(builder.finishStorage())
+        case .list(let element):
+            var offsets: [Int32] = [0]
+            offsets.reserveCapacity(count + 1)
+            var elements = ColumnBuilder(element)
+            for items in converted([Value](), { if case .list(let items) = $0 { items } else { nil } }) {
+                for item in items { elements.append(item) }
+                offsets.append(Int32(elements.count))
+            }
+            return .list(offsets: Values(offsets), elements: elements.finish())
+        case .structure(let fields):
+            var members = fields.map { ColumnBuilder($0.type) }
+            let nulls = [Value](repeating: .null, count: fields.count)
+            for items in converted(nulls, { if case .structure(let items) = $0 { items } else { nil } }) {
+                precondition(items.count == fields.count, "a struct of \(fields.count) members got \(items.count)")
+                for index in members.indices { members[index].append(items[index]) }
+            }
+            return .structure(members.indices.map { members[$0].finish() })
+        }
+    }
+
+    private static func number(_ value: Value) -> Double? {
+        switch value {
+        case .float(let number): number
+        case .int(let number): Double(number)
+        default: nil
+        }
     }
 }

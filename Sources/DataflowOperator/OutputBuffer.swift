@@ -36,8 +36,11 @@ public struct OutputBuffer: ~Copyable {
     public private(set) var elements: [Element] = []
     private var batchCount = 0
     private var rowCount = 0
+    /// How many rows a source may emit in this poll, because the run ends after them (`--limit`); nil for as many as it
+    /// likes. One that cannot divide what it has, such as a page, emits more; none of it is lost.
+    public let rowLimit: Int?
 
-    public init() {}
+    public init(rowLimit: Int? = nil) { self.rowLimit = rowLimit }
 
     /// Sends a batch out of `port`. A batch without rows is dropped.
     public mutating func emit(_ batch: RecordBatch, to port: OutputPort = .main) {

@@ -26,8 +26,8 @@ public final class SourceHarness<S: Source> {
 
     /// One poll. The deadline is real time: `poll` may wait for the world outside.
     @discardableResult
-    public func poll(for duration: Duration = .milliseconds(100)) async throws -> PollResult {
-        var buffer = OutputBuffer()
+    public func poll(for duration: Duration = .milliseconds(100), rowLimit: Int? = nil) async throws -> PollResult {
+        var buffer = OutputBuffer(rowLimit: rowLimit)
         let result = try await source.poll(until: .now.advanced(by: duration), into: &buffer)
         for case .batch(let batch, let port) in buffer.elements {
             let promised = port == .errors ? ErrorRows.schema : outputs[port.index].schema

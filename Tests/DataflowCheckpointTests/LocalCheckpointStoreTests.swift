@@ -183,6 +183,32 @@ private func ids(_ store: LocalCheckpointStore) throws -> [UInt64] {
         #expect(try next.begin().number > 1_000_000)
     }
 
+    @Test func `a fence that is missing beside checkpoints is as good as damaged`() throws {
+        let files = SimulatedFiles()
+        let store = LocalCheckpointStore(root: "/root", pipeline: "p", files: files)
+        let session = try store.acquire()
+        _ = try session.restore(.latest)
+        try write(session)
+        session.release()
+        try files.remove("/root/p/fence")
+        let next = try store.acquire()
+        #expect(next.generation > 1_000_000)
+        #expect(next.reports.first?.contains("/root/p/fence is missing") == true)
+        #expect(try restoredID(next) == 1)
+    }
+
+    @Test func `folders that only look like checkpoints are left alone`() throws {
+        let files = SimulatedFiles()
+        let store = LocalCheckpointStore(root: "/root", pipeline: "p", files: files)
+        let alien = ["chk-18446744073709551615", "chk-9223372036854775808", "chk-7", "chk-", "chk-x", "chk--1"]
+        for name in alien { try files.makeDirectory("/root/p/\(name)") }
+        let session = try store.acquire()
+        #expect(session.generation == 1)
+        #expect(try restoredID(session) == nil)
+        #expect(try write(session).number == 1)
+        #expect(Set(try files.list("/root/p") ?? []).isSuperset(of: alien))
+    }
+
     @Test func `a manifest of another format is refused and not passed over`() throws {
         let files = SimulatedFiles()
         let store = LocalCheckpointStore(root: "/root", pipeline: "p", files: files)

@@ -28,6 +28,16 @@ let everyType: RecordBatch = {
         ], deletes: [false, true, false])
 }()
 
+@Suite struct ColumnBuilderTests {
+    /// Appending was quadratic once: this took minutes.
+    @Test func `a column of many boxed values is built in linear time`() {
+        let texts = (0..<300_000).map { Value.string("value \($0)") }
+        let column = Column(.list(.string), [.list(texts), .null])
+        #expect(column.value(at: 0) == .list(texts))
+        #expect(column.isNull(1))
+    }
+}
+
 @Suite struct RecordBatchCoderTests {
     @Test func `every type, null and nesting comes back`() throws {
         let decoded = try RecordBatchCoder.decode(RecordBatchCoder.encode(everyType))

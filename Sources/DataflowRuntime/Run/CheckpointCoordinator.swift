@@ -68,7 +68,9 @@ actor CheckpointCoordinator {
         case .sawRows: machine.sawRows(now: now)
         case .checkpointNow: try execute(machine.checkpointNow())
         case .stop: try execute(machine.stop())
-        case .drain: for source in sources.values { source.post(.drain) }
+        case .drain:
+            metrics.wasDrained.store(true, ordering: .relaxed)
+            for source in sources.values { source.post(.drain) }
         case .committed(let task, let id): try execute(machine.committed(task, id))
         case .snapshot(let snapshot): try write(snapshot)
         }

@@ -165,7 +165,7 @@ public final class PipelineRunner: Sendable {
             return state.request != nil
         }
         if !isStopped {
-            logger.warning("\(failure.message); starting again from the last checkpoint in \(pause)")
+            logger.warning("\(failure.message); starting again from the last checkpoint in \(pause.roundedDescription)")
             while let _ = wakeUp.poll() {}
             if state.withLock({ $0.request }) == nil { _ = try await wakeUp.next(until: .now.advanced(by: pause)) }
         }

@@ -1,3 +1,4 @@
+import DataflowConfig
 import DataflowPipeline
 
 /// How often and after which pause a failed pipeline starts again: exponential backoff with jitter.
@@ -40,4 +41,9 @@ public struct RetryPolicy: Hashable, Sendable {
     public func isHealthy(after duration: Duration, completedCheckpoints: Int) -> Bool {
         completedCheckpoints > 0 || duration >= healthyAfter
     }
+}
+
+extension Duration {
+    /// For a message: to the millisecond, such as `6s156ms`.
+    var roundedDescription: String { Duration.milliseconds(nanoseconds / 1_000_000).unitDescription }
 }

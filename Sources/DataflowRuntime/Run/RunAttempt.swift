@@ -176,7 +176,7 @@ struct RunAttempt: Sendable {
             if let status {
                 try await SourceTask(
                     id: id, chain: chain, control: control, coordinator: events, metrics: metrics, status: status,
-                    linger: config.linger, limit: options.limit
+                    linger: config.linger, limit: options.limit, drains: options.drains
                 ).run()
             } else {
                 let input = InputTask(

@@ -1,4 +1,5 @@
 import DataflowCheckpoint
+import Synchronization
 
 /// How a pipeline is to be run, besides what its file says.
 public struct RunOptions: Sendable {
@@ -10,8 +11,8 @@ public struct RunOptions: Sendable {
     public var forgottenNodes: Set<String> = []
     /// `--for`: stop after this time.
     public var duration: Duration?
-    /// `--limit`: stop when the sources have emitted this many rows together. They stop at a poll's end, so up to one poll's
-    /// rows more may be read; nothing that was read is lost.
+    /// `--limit`: stop when the sources have emitted this many rows together. A source whose rows come in pieces that it
+    /// cannot divide may emit more; nothing that was read is lost.
     public var limit: Int?
     /// `--until-idle`: stop when every source had nothing to read for this long.
     public var untilIdle: Duration?
@@ -28,4 +29,6 @@ public struct RunSummary: Sendable {
     public var metrics: RuntimeMetrics
     /// How often the pipeline failed and started again.
     public var restarts: Int
+    /// Whether it ended as if the input had ended, by ``PipelineRunner/drain()`` or ``RunOptions/drains``.
+    public var wasDrained: Bool { metrics.wasDrained.load(ordering: .relaxed) }
 }

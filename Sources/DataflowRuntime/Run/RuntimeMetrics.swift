@@ -56,6 +56,10 @@ public final class RuntimeMetrics: Sendable {
     public let edges: [EdgeMetrics]
     /// Rows that the sources have emitted together.
     public let sourceRows = Atomic<Int>(0)
+    /// With a limit: what source tasks have emitted, or may emit in the poll under way.
+    let claimedRows = Atomic<Int>(0)
+    /// Whether the sources were told to end before their input did.
+    let wasDrained = Atomic<Bool>(false)
     private let checkpoint = Lock(CheckpointMetrics())
 
     /// What is known of checkpoints.

@@ -32,6 +32,8 @@ struct SourceTask {
     let status: SourceStatus
     let linger: Duration
     let limit: Int?
+    /// Whether the end at the limit closes windows.
+    let drains: Bool
 
     func run() async throws {
         guard case .source(let source) = chain.head.instance else { preconditionFailure("\(id) has no source") }
@@ -59,7 +61,19 @@ struct SourceTask {
             let now = ContinuousClock.now
             var deadline = now.advanced(by: Self.pollInterval)
             if let lingering = gatherer.deadline { deadline = min(deadline, lingering) }
-            var output = OutputBuffer()
+            let claim = limit.map { claimRows(of: $0) }
+            if claim == 0 {
+                try await chain.emit(gatherer.flush())
+                if isLimitReached {
+                    coordinator.post(drains ? .drain : .stop)
+                    phase = .paused
+                } else {
+                    // The last rows are another task's to emit; what it does not need is free again after its poll.
+                    try await rest(until: deadline)
+                }
+                continue
+            }
+            var output = OutputBuffer(rowLimit: claim)
             let result: PollResult
             do throws(OperatorError) {
                 result = try await source.poll(until: deadline, into: &output)
@@ -72,6 +86,7 @@ struct SourceTask {
                 if !hasSeenRows { coordinator.post(.sawRows) }
                 hasSeenRows = true
             }
+            if let claim { metrics.claimedRows.add(rows - claim, ordering: .relaxed) }
             let polled = ContinuousClock.now
             let leaving = gatherer.add(output.drain(), polled)
             if !leaving.isEmpty { try await chain.emit(leaving) }
@@ -82,13 +97,23 @@ struct SourceTask {
                 if polled < deadline { try await rest(until: deadline) }
             case .endOfInput: phase = try await end(&gatherer)
             }
-            if let limit, phase == .reading, metrics.sourceRows.load(ordering: .relaxed) >= limit {
-                try await chain.emit(gatherer.flush())
-                coordinator.post(.stop)
-                phase = .paused
-            }
             if phase == .reading { try await tick() }
         }
+    }
+
+    private var isLimitReached: Bool { limit.map { metrics.sourceRows.load(ordering: .relaxed) >= $0 } ?? false }
+
+    /// How many rows the next poll may emit; 0 when all up to the limit have been emitted or are claimed by other tasks.
+    private func claimRows(of limit: Int) -> Int {
+        var claimed = metrics.claimedRows.load(ordering: .relaxed)
+        while claimed < limit {
+            let wanted = min(limit - claimed, RecordBatch.defaultRowCount)
+            let (exchanged, found) = metrics.claimedRows.weakCompareExchange(
+                expected: claimed, desired: claimed + wanted, ordering: .relaxed)
+            if exchanged { return wanted }
+            claimed = found
+        }
+        return 0
     }
 
     private func nextControl(waiting: Bool) async throws -> TaskControl? {

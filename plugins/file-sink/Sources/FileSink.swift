@@ -3,6 +3,7 @@ public import DataflowConfig
 public import DataflowOperator
 import DataflowText
 import Glibc
+import Logging
 
 /// The plugin of `file-sink`.
 public enum FileSinkPlugin: Plugin {
@@ -139,8 +140,8 @@ public final class FileSink: Sink {
             throw OperatorError(
                 .user, .never, "sink_ahead",
                 "\(config.path) has the rows of checkpoint \(published.epoch), but checkpoint \(restored.id) is being "
-                    + "restored: its later rows would be written again; use --restore latest, or --restore \(restored.id) "
-                    + "--accept-duplicates")
+                    + "restored: its later rows would be written again; restore a later checkpoint, or if there is none that "
+                    + "can be used, write them twice with --restore \(restored.id) --accept-duplicates")
         }
         try removeLeftovers()
         if let table = state[FileSink.stateName], let row = table.batches.first?["length"]?.int64Values, row.count > 0 {
@@ -154,6 +155,11 @@ public final class FileSink: Sink {
         }
         if let fileName, context.restored != nil { try openPublished(fileName) }
         if context.restored == nil {
+            if fileName == nil, try folder.names().contains(where: { $0.hasPrefix("part-") }) {
+                context.logger.warning(
+                    "\(config.path) has parts already; this run begins anew and puts its rows beside them: empty the folder if they should not stand there twice"
+                )
+            }
             try history.write(HistoryFile.Entry(lineage: context.lineage, epoch: 0))
         }
     }

@@ -50,6 +50,8 @@ public final class FileSource: Source {
     private let context: OperatorContext
     private let schema: Schema
     private var splits: [Split] = []
+    /// All splits before this one are finished.
+    private var firstOpen = 0
     private var nextNumber: Int32 = 0
     private var announced = false
     private var errors: ErrorRows
@@ -160,15 +162,19 @@ public final class FileSource: Source {
         if splits[index].reader == nil { try openReader(index) }
         guard let reader = splits[index].reader else { return .idle }
         var oversize: [OversizeRecord] = []
-        let chunk = try reader.next(oversize: &oversize)
+        var chunk = try reader.next(oversize: &oversize)
         for record in oversize { report(record, of: splits[index].path) }
+        let unread = output.rowLimit.flatMap { cut(&chunk, to: $0) }
         if let chunk { try emit(chunk, index, into: &output) }
         if errors.count > 0 {
             context.counters.add(errors: errors.count)
             output.emit(errors.finish(), to: .errors)
         }
-        splits[index].position = reader.position
-        if reader.isFinished {
+        splits[index].position = unread ?? reader.position
+        if unread != nil {
+            // What is behind the limit is read again, from there.
+            splits[index].reader = nil
+        } else if reader.isFinished {
             splits[index].finished = true
             splits[index].reader = nil
             output.emit(.ended(splits[index].number))
@@ -176,10 +182,23 @@ public final class FileSource: Source {
         return .emitted
     }
 
+    /// Takes the records behind the first `limit` out of a chunk.
+    /// - Returns: the position of the first of them; nil where there is none.
+    private func cut(_ chunk: inout RecordChunk?, to limit: Int) -> Int64? {
+        guard let whole = chunk else { return nil }
+        let kept = limit + (config.format == .csv && config.header && whole.position == 0 ? 1 : 0)
+        guard whole.records.count > kept else { return nil }
+        chunk?.records.removeLast(whole.records.count - kept)
+        return whole.position + Int64(whole.records[kept].offset)
+    }
+
     /// The file to read from next: the first that is not finished, or the one with the smallest part read.
     private func nextSplit() -> Int? {
+        guard context.eventTimeDownstream else {
+            while firstOpen < splits.count, splits[firstOpen].finished { firstOpen += 1 }
+            return firstOpen < splits.count ? firstOpen : nil
+        }
         let open = splits.indices.filter { !splits[$0].finished }
-        guard context.eventTimeDownstream else { return open.first }
         return open.min { (splits[$0].reader?.file.fraction ?? 0) < (splits[$1].reader?.file.fraction ?? 0) }
     }
 

@@ -97,6 +97,29 @@ private func config(_ paths: [String], _ change: (inout FileSourceConfig) -> Voi
         }
     }
 
+    @Test(arguments: [false, true])
+    func `a poll keeps to the limit of its rows and the next one goes on behind them`(_ restarts: Bool) async throws {
+        let folder = try Folder()
+        try folder.write("a.csv", "\u{FEFF}n,t\n" + (0..<10).map { "\($0),\"a\nb\"\r\n\n" }.joined())
+        try folder.write("b.csv", "t,n\nx,10\nx,11")
+        let settings = config(["\(folder.path)/*.csv"]) {
+            $0.format = .csv
+            $0.columns = ["n"]
+        }
+        var input = try await source(settings)
+        var seen: [Value] = []
+        for limit in [1, 3, 2, 100, 1, 5, 5] {
+            var output = OutputBuffer(rowLimit: limit)
+            _ = try await input.poll(until: .now, into: &output)
+            let batches = output.drain().compactMap { if case .batch(let batch, .main) = $0 { batch } else { nil } }
+            let rows = batches.flatMap(\.rows)
+            #expect(rows.count <= limit)
+            seen += rows.map { $0[0] }
+            if restarts { input = try await source(settings, restoring: try input.snapshot(CheckpointID(1))) }
+        }
+        #expect(seen == (0..<12).map { .string("\($0)") })
+    }
+
     @Test func `a byte order mark, empty lines and a missing last line end are no rows`() async throws {
         let folder = try Folder()
         try folder.write("a.ndjson", "\u{FEFF}{\"a\":1}\n\n\r\n{\"a\":2}")

@@ -68,7 +68,8 @@ public final class GenerateSource: Source {
         count = config.count.map(Int64.init) ?? .max
         let rowBytes = generators.reduce(0) { $0 + $1.valueByteCount }
         batchRows = Int64(max(1, RecordBatch.defaultByteCount / max(1, rowBytes)))
-        interval = config.rate.map { $0.interval * context.parallelism }
+        // A rate above one row an attosecond is none.
+        interval = config.rate.map { $0.interval * context.parallelism }.flatMap { $0 > .zero ? $0 : nil }
         timeColumn = config.eventTime.flatMap { [schema] in schema.index(of: $0.column.value) }
         watermarks = config.eventTime.map {
             SplitWatermarks(outOfOrderness: $0.outOfOrderness, idleTimeout: $0.idleTimeout)
@@ -105,7 +106,7 @@ public final class GenerateSource: Source {
             return .endOfInput
         }
         let blockEnd = min((row / GenerateSource.blockRows + 1) * GenerateSource.blockRows, count)
-        var wanted = min(blockEnd - row, batchRows)
+        var wanted = min(blockEnd - row, batchRows, output.rowLimit.map(Int64.init) ?? .max)
         if let interval {
             let allowed = try await allowance(interval, until: deadline)
             if allowed == 0 { return .idle }

@@ -33,6 +33,22 @@ private func rows(_ emitted: Emitted) -> [[Value]] {
 }
 
 @Suite struct GenerateSourceTests {
+    @Test func `a rate beyond all clocks is none`() async throws {
+        var config = config(count: 100)
+        config.rate = Rate(.max, per: .seconds(1))
+        let source = try await SourceHarness(GenerateSource.self, config)
+        try await source.readAll()
+        #expect(rows(source.take()).count == 100)
+    }
+
+    @Test func `a poll keeps to the limit of its rows`() async throws {
+        let source = try await SourceHarness(GenerateSource.self, config(count: 20_000))
+        try await source.poll(rowLimit: 3)
+        #expect(rows(source.take()).map { $0[0] } == [0, 1, 2])
+        try await source.readAll()
+        #expect(rows(source.take()).count == 19_997)
+    }
+
     @Test func `the rows are the same at any parallelism and across restarts`() async throws {
         let straight = try await SourceHarness(GenerateSource.self, config(count: 50_000))
         try await straight.readAll()
