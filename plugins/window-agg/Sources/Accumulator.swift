@@ -77,9 +77,20 @@ func eachRow(_ selection: Bitmap?, _ count: Int, _ body: (Int) -> Void) {
     }
 }
 
+/// Gives memory back when the last reference goes.
+private final class CellMemory {
+    private let base: UnsafeMutableRawPointer
+    init(_ base: UnsafeMutableRawPointer) { self.base = base }
+    deinit { base.deallocate() }
+}
+
 /// Memory for one cell a group, grown without initialising twice.
+///
+/// An object owns the memory, because a `deinit` here is not called (Swift 6.3) where a class has such a struct as a property:
+/// LeakSanitizer found the cells of every aggregation.
 struct Cells<Cell: BitwiseCopyable>: ~Copyable {
     private(set) var base: UnsafeMutablePointer<Cell>
+    private var memory: CellMemory
     private var capacity: Int
     private var count = 0
     private let empty: Cell
@@ -88,9 +99,8 @@ struct Cells<Cell: BitwiseCopyable>: ~Copyable {
         self.empty = empty
         capacity = 16
         base = .allocate(capacity: capacity)
+        memory = CellMemory(base)
     }
-
-    deinit { base.deallocate() }
 
     mutating func grow(to bound: Int) {
         guard bound > count else { return }
@@ -98,8 +108,8 @@ struct Cells<Cell: BitwiseCopyable>: ~Copyable {
             capacity = max(capacity * 2, bound)
             let larger = UnsafeMutablePointer<Cell>.allocate(capacity: capacity)
             larger.update(from: base, count: count)
-            base.deallocate()
             base = larger
+            memory = CellMemory(larger)
         }
         (base + count).initialize(repeating: empty, count: bound - count)
         count = bound
