@@ -38,7 +38,7 @@ if [ "$mode" = soak ]; then
     export DATAFLOW_SOAK=1
     # The engine under the thread sanitizer first: a race found early is cheaper than a strange result found late.
     "$SWIFT" test --scratch-path .build-tsan --sanitize thread --disable-xctest \
-        --filter "${FILTER:-^(DataflowRuntimeTests|DataflowCheckpointTests|DataflowTestingTests)\.}" 9>&-
+        --filter "${FILTER:-^(DataflowRuntimeTests|DataflowCheckpointTests)\.}" 9>&-
 fi
 
 # shellcheck disable=SC2086 # CHECKS is a list of words
