@@ -1,3 +1,4 @@
+import DataflowOperator
 import Glibc
 
 /// The file operations of a local file system.

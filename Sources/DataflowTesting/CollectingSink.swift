@@ -1,4 +1,3 @@
-import DataflowCheckpoint
 import DataflowOperator
 
 /// The world outside of a ``CollectingSink``: what was committed stays, whatever happens to the pipeline.

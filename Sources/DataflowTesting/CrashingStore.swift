@@ -1,4 +1,5 @@
 import DataflowCheckpoint
+import DataflowOperator
 
 /// The file operations of the checkpoint store, dying before or after the n-th changing one. From then on nothing works:
 /// a dead process writes no more. What was written stays, as after kill −9; the next run opens the folder with ``LocalFiles``.

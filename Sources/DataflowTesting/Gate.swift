@@ -1,4 +1,4 @@
-import DataflowCheckpoint
+import DataflowOperator
 
 /// A door that tests open: who waits at it goes on when it is open. Waiting ends by cancellation, too.
 public final class Gate: Sendable {

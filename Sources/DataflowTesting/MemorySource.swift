@@ -1,4 +1,3 @@
-import DataflowCheckpoint
 import DataflowOperator
 
 /// What a ``MemorySource`` does, split by split; shared by all its subtasks and by the test, and kept across restarts.

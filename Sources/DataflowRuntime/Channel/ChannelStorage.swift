@@ -1,4 +1,3 @@
-import DataflowCheckpoint
 import DataflowOperator
 
 /// Holds the lock of a ``Channel`` and executes what its state machine says, after leaving the lock.

@@ -1,4 +1,4 @@
-import DataflowCheckpoint
+import DataflowOperator
 
 /// Messages to one receiver. Posting never waits; the senders send few.
 package final class Mailbox<Message: Sendable>: Sendable {

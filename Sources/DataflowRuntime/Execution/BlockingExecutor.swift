@@ -1,3 +1,5 @@
+import DataflowOperator
+
 /// A thread of its own for tasks that wait in C (libcurl, libpq, the disk), so that they never hold up the cooperative pool.
 ///
 /// Used as a task executor preference: everything nonisolated and every default actor that the task calls runs on the
@@ -8,15 +10,15 @@ package final class BlockingExecutor: TaskExecutor {
         var isShutDown = false
     }
 
-    private let monitor = Monitor(Queue())
+    private let queue = Lock(Queue())
 
     /// Starts the thread.
     package init(name: String) {
-        let monitor = monitor
+        let queue = queue
         let executor = Unowned(self)
         startThread(name) {
             while true {
-                let jobs = monitor.wait { queue -> Monitor<Queue>.Step<[UnownedJob]> in
+                let jobs = queue.wait { queue -> Lock<Queue>.Step<[UnownedJob]> in
                     guard queue.jobs.isEmpty else {
                         let jobs = queue.jobs
                         queue.jobs.removeAll(keepingCapacity: true)
@@ -38,7 +40,7 @@ package final class BlockingExecutor: TaskExecutor {
 
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        monitor.signal { queue in
+        queue.signal { queue in
             precondition(!queue.isShutDown, "a job for an executor that was shut down")
             queue.jobs.append(job)
         }
@@ -46,6 +48,6 @@ package final class BlockingExecutor: TaskExecutor {
 
     /// Ends the thread when its queue is empty. To be called when every task that prefers this executor is over.
     package func shutDown() {
-        monitor.signal { $0.isShutDown = true }
+        queue.signal { $0.isShutDown = true }
     }
 }

@@ -28,13 +28,13 @@ public struct SystemClock: TimedClock {
 final class TimerThread: Sendable {
     static let shared = TimerThread()
 
-    private let timers = Monitor(TimerHeap())
+    private let timers = Lock(TimerHeap())
 
     private init() {
         let timers = timers
         startThread("timers") {
             while true {
-                let body = timers.wait { heap -> Monitor<TimerHeap>.Step<@Sendable () -> Void> in
+                let body = timers.wait { heap -> Lock<TimerHeap>.Step<@Sendable () -> Void> in
                     guard let next = heap.first else { return .wait(until: nil) }
                     return next <= .now ? .take(heap.removeFirst()) : .wait(until: next)
                 }

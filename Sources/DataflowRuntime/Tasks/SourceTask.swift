@@ -1,4 +1,3 @@
-import DataflowCheckpoint
 import DataflowOperator
 import Synchronization
 

@@ -1,15 +1,19 @@
 import Glibc
 
-/// A mutex and a condition around a value, for the few threads of our own (``BlockingExecutor``, ``TimerThread``).
+/// A value behind a pthread mutex with a condition: used like `Synchronization.Mutex`, and by threads that wait.
 ///
-/// `@unchecked Sendable`: the value is touched only while the pthread mutex is held; the two pointers never change and
-/// are freed when nobody can hold them any more.
-final class Monitor<State>: @unchecked Sendable {
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+/// Why not that one: on Linux its futex calls lie in a library that the thread sanitizer does not see into, so every value
+/// behind one is reported as a race; and it spins long under contention (swiftlang/swift#88440).
+///
+/// `@unchecked Sendable`: the value is touched only while the mutex is held; the two pointers never change and are freed
+/// when nobody can hold them any more.
+@usableFromInline
+package final class Lock<State>: @unchecked Sendable {
+    @usableFromInline let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var state: State
+    @usableFromInline var state: State
 
-    init(_ state: sending State) {
+    package init(_ state: sending State) {
         self.state = state
         pthread_mutex_init(mutex, nil)
         var attributes = pthread_condattr_t()
@@ -26,14 +30,16 @@ final class Monitor<State>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func withLock<R>(_ body: (inout State) -> R) -> R {
+    /// Calls `body` while nobody else does. Not to be nested; short, and without suspension.
+    @inlinable
+    package func withLock<R, E: Error>(_ body: (inout State) throws(E) -> R) throws(E) -> R {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        return body(&state)
+        return try body(&state)
     }
 
     /// Changes the value and wakes a waiting thread.
-    func signal(_ body: (inout State) -> Void) {
+    package func signal(_ body: (inout State) -> Void) {
         pthread_mutex_lock(mutex)
         body(&state)
         pthread_cond_signal(condition)
@@ -41,14 +47,14 @@ final class Monitor<State>: @unchecked Sendable {
     }
 
     /// What a waiting thread is told to do next.
-    enum Step<R> {
+    package enum Step<R> {
         case take(R)
         /// Sleep until a signal or this instant, then ask again.
         case wait(until: ContinuousClock.Instant?)
     }
 
-    /// Blocks the thread until `body` takes something.
-    func wait<R>(_ body: (inout State) -> Step<R>) -> R {
+    /// Blocks the thread until `body` takes something. For threads of our own, never on the cooperative pool.
+    package func wait<R>(_ body: (inout State) -> Step<R>) -> R {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while true {
@@ -66,30 +72,4 @@ final class Monitor<State>: @unchecked Sendable {
             }
         }
     }
-}
-
-/// Starts a detached thread of our own.
-///
-/// - Parameter name: what it is for, should the system refuse it.
-func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
-    final class Start {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    let start = Unmanaged.passRetained(Start(body))
-    var attributes = pthread_attr_t()
-    pthread_attr_init(&attributes)
-    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    pthread_attr_setstacksize(&attributes, 2 << 20)
-    defer { pthread_attr_destroy(&attributes) }
-    var thread = pthread_t()
-    let failure = pthread_create(
-        &thread, &attributes,
-        { argument in
-            guard let argument else { return nil }
-            let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-            start.body()
-            return nil
-        }, start.toOpaque())
-    precondition(failure == 0, "the system gives no thread for \(name): \(String(cString: strerror(failure)))")
 }
