@@ -1,3 +1,4 @@
+import DataflowCheckpoint
 import DataflowOperator
 import Synchronization
 
