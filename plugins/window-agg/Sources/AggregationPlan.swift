@@ -19,7 +19,7 @@ struct AggregationPlan: Sendable {
     /// For each accumulator: its arguments' and its filter's positions.
     var uses: [(arguments: [Int], filter: Int?)]
     var layout: AggregateLayout
-    var grid: SliceGrid?
+    var window: WindowShape.Kind
     var time: Time
     var allowedLateness: Int64
     /// The key of an upsert input; rows of it are taken back when they are replaced.
@@ -34,19 +34,27 @@ struct AggregationPlan: Sendable {
     init(_ config: WindowAggConfig, input: Stream) throws(ConfigError) {
         var collector = DiagnosticCollector()
         let schema = input.schema
-        grid = config.window.grid
+        window = config.window.kind
         allowedLateness = config.allowedLateness.nanoseconds / 1000
         inputKey = input.kind.key
-        if inputKey != nil, grid != nil {
+        if inputKey != nil, window != .global {
             collector.append(
                 Diagnostic(
                     .error, "stream-kind",
-                    "windows over time need a stream of facts, found an upsert stream keyed by \(input.kind.key?.joined(separator: ", ") ?? "")",
+                    "windows need a stream of facts, found an upsert stream keyed by \(input.kind.key?.joined(separator: ", ") ?? "")",
                     at: config.window.mark,
                     hint: "use `window: global`, or put the window in front of what makes the updates"))
         }
+        if inputKey != nil, config.stateTTL != nil {
+            collector.append(
+                Diagnostic(
+                    .error, "stream-kind",
+                    "`state_ttl` needs a stream of facts: rows of an upsert stream are taken back when they are replaced, and that of a forgotten group could not be",
+                    at: config.window.mark, hint: "leave `state_ttl` out; deletes free the state of this node"))
+        }
+        collector.attempt { () throws(ConfigError) in try AggregationPlan.checkAvailable(config) }
         time = .none
-        if grid != nil {
+        if window.isOverTime {
             time =
                 collector.attempt { () throws(ConfigError) in try AggregationPlan.time(config, input) } ?? .processing
         }
@@ -78,9 +86,25 @@ struct AggregationPlan: Sendable {
                 try AggregationPlan.append(entry.key, entry.value, &calls, schema, retracts: inputKey != nil)
             }
         }
-        AggregationPlan.checkNames(config, hasWindows: grid != nil, &collector)
+        AggregationPlan.checkNames(config, hasWindows: !AggregationPlan.outputFields(window).isEmpty, &collector)
         try collector.throwErrors()
         try resolve(config, schema)
+    }
+
+    /// Refuses what the format names and this version does not have.
+    private static func checkAvailable(_ config: WindowAggConfig) throws(ConfigError) {
+        switch config.window.kind {
+        case .global: return
+        case .sliding, .session, .count:
+            throw ConfigError(
+                "not-available", "\(config.window.kind.word) windows are not available in this version",
+                at: config.window.mark)
+        case .tumbling:
+            guard case .every = config.emission else { return }
+            throw ConfigError(
+                "not-available", "windows that update (`emit: 1s`) are not available in this version",
+                at: config.window.mark, hint: "leave `emit` out, or write `emit: on_close`")
+        }
     }
 
     private static func typed<Parsed>(
@@ -209,28 +233,51 @@ struct AggregationPlan: Sendable {
 
     // MARK: Streams
 
-    /// The columns that tell groups apart in the state: the window's start, where there are windows, and the keys.
-    var groupFields: [Field] { (grid == nil ? [] : [AggregationPlan.windowStart]) + keyFields }
+    /// The columns in front of the group columns in what the local stage sends and the state keeps.
+    static func stateFields(_ window: WindowShape.Kind) -> [Field] {
+        switch window {
+        case .global, .count: []
+        case .tumbling, .sliding: [windowStart]
+        case .session: [windowStart, windowEnd]
+        }
+    }
+
+    /// The columns in front of the group columns in the output.
+    static func outputFields(_ window: WindowShape.Kind) -> [Field] {
+        switch window {
+        case .global, .count: []
+        case .tumbling, .sliding, .session: [windowStart, windowEnd]
+        }
+    }
+
+    /// The columns that tell groups apart in the state: those of the window, and the keys.
+    var groupFields: [Field] { AggregationPlan.stateFields(window) + keyFields }
+
+    private var eventTime: String? { if case .event = time { AggregationPlan.windowStart.name } else { nil } }
 
     /// What leaves the node.
     func output(_ input: Stream) -> Stream {
-        let results = layout.resultFields
-        guard grid != nil else {
+        let schema = Schema(AggregationPlan.outputFields(window) + keyFields + layout.resultFields)
+        switch window {
+        case .global:
             return Stream(
-                Schema(keyFields + results), kind: .upsert(key: keyFields.map(\.name)),
-                deletes: inputKey != nil && !keyFields.isEmpty)
+                schema, kind: .upsert(key: keyFields.map(\.name)), deletes: inputKey != nil && !keyFields.isEmpty)
+        case .tumbling, .sliding, .session, .count: return Stream(schema, eventTime: eventTime)
         }
-        let isEventTime = if case .event = time { true } else { false }
-        return Stream(
-            Schema([AggregationPlan.windowStart, AggregationPlan.windowEnd] + keyFields + results),
-            eventTime: isEventTime ? AggregationPlan.windowStart.name : nil)
     }
 
     /// What leaves the local stage: groups and partial states.
-    var partial: Stream {
-        let isEventTime = if case .event = time { true } else { false }
-        return Stream(
-            Schema(groupFields + layout.stateFields), eventTime: isEventTime ? AggregationPlan.windowStart.name : nil)
+    var partial: Stream { Stream(Schema(groupFields + layout.stateFields), eventTime: eventTime) }
+
+    /// How partial states are spread. What must meet in one subtask: for windows that share or merge state all of a
+    /// group's, else a window's and group's.
+    var exchange: Partitioning {
+        let names =
+            switch window {
+            case .tumbling: groupFields.map(\.name)
+            case .global, .sliding, .session, .count: keyFields.map(\.name)
+            }
+        return names.isEmpty ? .single : .hash(names)
     }
 
     /// The columns of the input that an exchange of it may use so that neither a group nor an input key is divided:

@@ -19,7 +19,7 @@ final class GlobalGroups {
         groups = GroupedAggregates(keys: groupFields.map(\.type), layout)
         output = context.outputs[0].schema
         hasKeys = !groupFields.isEmpty
-        emit = config.emit
+        emit = if case .every(let interval) = config.emission { interval } else { .zero }
         self.context = context
     }
 

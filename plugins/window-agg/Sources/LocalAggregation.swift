@@ -23,6 +23,7 @@ final class LocalAggregation: Transform {
     private let evaluator: RowEvaluator
     private let groups: GroupedAggregates
     private let schema: Schema
+    private let grid: SliceGrid?
     private var benefit = PreAggregationBenefit()
     /// The start of the earliest window held.
     private var earliest = Int64.max
@@ -35,7 +36,12 @@ final class LocalAggregation: Transform {
         evaluator = RowEvaluator(plan, context)
         groups = GroupedAggregates(keys: plan.groupFields.map(\.type), plan.layout)
         schema = plan.partial.schema
-        delay = plan.grid == nil ? min(LocalAggregation.maxDelay, config.emit / 4) : LocalAggregation.maxDelay
+        delay =
+            switch config.emission {
+            case .every(let interval): min(LocalAggregation.maxDelay, interval / 4)
+            case .onClose: LocalAggregation.maxDelay
+            }
+        grid = plan.window.grid
     }
 
     convenience init(_ config: WindowAggConfig, _ context: OperatorContext) throws(OperatorError) {
@@ -73,7 +79,7 @@ final class LocalAggregation: Transform {
     private func splitOffLate(
         _ rows: RecordBatch, _ column: Int, _ errors: inout Int, _ output: inout OutputBuffer
     ) -> (RecordBatch, late: Int) {
-        guard let grid = plan.grid, let times = rows.columns[column].int64Values else { return (rows, 0) }
+        guard let grid, let times = rows.columns[column].int64Values else { return (rows, 0) }
         var rows = rows
         var times_ = times
         if let validity = rows.columns[column].validity, validity.setCount < rows.rowCount {
@@ -106,7 +112,7 @@ final class LocalAggregation: Transform {
     private func aggregate(_ evaluated: RowEvaluator.Evaluated, _ now: Int64, _ output: inout OutputBuffer) {
         let count = evaluated.rows.rowCount
         var keys = evaluated.keys
-        if let grid = plan.grid {
+        if let grid {
             let starts: Values<Int64>
             if case .event(let column) = plan.time, let times = evaluated.rows.columns[column].int64Values {
                 starts = Values(count: count) { target in
@@ -157,7 +163,7 @@ final class LocalAggregation: Transform {
     }
 
     func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        guard isEventTime, let grid = plan.grid else { return .done }
+        guard isEventTime, let grid else { return .done }
         switch watermark {
         case .time(let time):
             // Only a watermark that closes a window makes its rows leave.

@@ -32,29 +32,44 @@ public final class WindowAgg: Transform {
     public static func localStage(_ config: WindowAggConfig, inputs: [Stream]) throws(ConfigError) -> LocalStage? {
         let plan = try AggregationPlan(config, input: inputs[0])
         guard plan.inputKey == nil else { return nil }
-        let names = plan.groupFields.map(\.name)
-        return LocalStage(output: plan.partial, partitioning: names.isEmpty ? .single : .hash(names)) {
-            (context) throws(OperatorError) in LocalAggregation(plan, config, context)
+        return LocalStage(output: plan.partial, partitioning: plan.exchange) { (context) throws(OperatorError) in
+            switch plan.window {
+            case .global, .tumbling: LocalAggregation(plan, config, context)
+            case .sliding, .session, .count: throw WindowAgg.notAvailable(plan.window)
+            }
         }
+    }
+
+    private static func notAvailable(_ window: WindowShape.Kind) -> OperatorError {
+        OperatorError(.user, .never, "invalid_config", "\(window.word) windows are not available in this version")
     }
 
     private let stage: any FinalStage
 
     public init(_ config: WindowAggConfig, _ context: OperatorContext) throws(OperatorError) {
         let input = context.inputs[0]
+        let shape: PartialShape
         do throws(ConfigError) {
             if input.kind.key != nil {
                 stage = RetractingAggregation(try AggregationPlan(config, input: input), config, context)
-            } else {
-                let shape = try PartialShape(config, partial: input)
-                if let grid = shape.grid {
-                    stage = WindowAggregation(shape, grid, config, context)
-                } else {
-                    stage = GlobalAggregation(shape, config, context)
-                }
+                return
             }
+            shape = try PartialShape(config, partial: input)
         } catch {
             throw OperatorError(.user, .never, "invalid_config", error.description)
+        }
+        stage = try WindowAgg.finalStage(shape, config, context)
+    }
+
+    private static func finalStage(
+        _ shape: PartialShape, _ config: WindowAggConfig, _ context: OperatorContext
+    ) throws(OperatorError) -> any FinalStage {
+        switch config.window.kind {
+        case .global: return GlobalAggregation(shape, config, context)
+        case .tumbling:
+            guard let grid = config.window.kind.grid else { throw notAvailable(config.window.kind) }
+            return WindowAggregation(shape, grid, config, context)
+        case .sliding, .session, .count: throw notAvailable(config.window.kind)
         }
     }
 
@@ -91,7 +106,7 @@ public final class WindowAgg: Transform {
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { stage.snapshot() }
 }
 
-/// One of the three ways to keep groups; see ``Transform`` for when each call comes.
+/// One of the ways to keep groups; see ``Transform`` for when each call comes.
 protocol FinalStage: AnyObject {
     func open(restoring state: StateSnapshot) throws(OperatorError)
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress
@@ -105,9 +120,9 @@ protocol FinalStage: AnyObject {
 
 /// What the stage behind the exchange knows: the groups' columns and the partial states.
 struct PartialShape {
+    /// Those of the window (``AggregationPlan/stateFields(_:)``), and the keys.
     var groupFields: [Field]
     var layout: AggregateLayout
-    var grid: SliceGrid?
     var isEventTime: Bool
 
     init(_ config: WindowAggConfig, partial: Stream) throws(ConfigError) {
@@ -119,8 +134,7 @@ struct PartialShape {
                 throw ConfigError("aggregate", error.message, at: entry.value.text.mark, hint: error.hint)
             }
         }
-        grid = config.window.grid
-        let groupCount = config.groupBy.terms.count + (grid == nil ? 0 : 1)
+        let groupCount = AggregationPlan.stateFields(config.window.kind).count + config.groupBy.terms.count
         let fields = partial.schema.fields
         groupFields = Array(fields.prefix(groupCount))
         guard let layout = AggregateLayout(calls, states: fields.dropFirst(groupCount)) else {

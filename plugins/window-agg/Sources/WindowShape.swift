@@ -1,6 +1,7 @@
 public import DataflowOperator
 
-/// `window:` of a window-agg: `global`, or `{ tumbling: 10s, offset: 2s }`.
+/// `window:` of a window-agg: `global`, or one of `{ tumbling: 10s }`, `{ sliding: 60s, every: 10s }`,
+/// `{ session: 30s }`, `{ count: 1000 }`.
 public struct WindowShape: ConfigValue, Hashable {
     /// Which windows there are.
     public enum Kind: Sendable, Hashable {
@@ -8,6 +9,40 @@ public struct WindowShape: ConfigValue, Hashable {
         case global
         /// Windows of one size, one behind the other.
         case tumbling(size: Duration, offset: Duration)
+        /// Windows of one size that overlap: one starts every `every`, which is at most `size`.
+        case sliding(size: Duration, every: Duration, offset: Duration)
+        /// Rows of a group whose times are less than `gap` apart, each from its neighbour.
+        case session(gap: Duration)
+        /// So many rows of a group, in the order of arrival.
+        case count(rows: Int)
+
+        /// The key of the format that chooses it.
+        var word: String {
+            switch self {
+            case .global: "global"
+            case .tumbling: "tumbling"
+            case .sliding: "sliding"
+            case .session: "session"
+            case .count: "count"
+            }
+        }
+
+        /// Whether its windows are spans of time.
+        var isOverTime: Bool {
+            switch self {
+            case .global, .count: false
+            case .tumbling, .sliding, .session: true
+            }
+        }
+
+        /// The grid of windows that have fixed places.
+        var grid: SliceGrid? {
+            switch self {
+            case .tumbling(let size, let offset):
+                SliceGrid(size: max(1, size.nanoseconds / 1000), offset: offset.nanoseconds / 1000)
+            case .global, .sliding, .session, .count: nil
+            }
+        }
     }
 
     public var kind: Kind
@@ -26,105 +61,56 @@ public struct WindowShape: ConfigValue, Hashable {
         WindowShape(.tumbling(size: size, offset: offset))
     }
 
+    /// Windows of one size, one starting every `every` from the epoch on.
+    public static func sliding(_ size: Duration, every: Duration, offset: Duration = .zero) -> WindowShape {
+        WindowShape(.sliding(size: size, every: every, offset: offset))
+    }
+
+    /// Windows that end where nothing comes for `gap`.
+    public static func session(_ gap: Duration) -> WindowShape { WindowShape(.session(gap: gap)) }
+
+    /// Windows of so many rows.
+    public static func count(_ rows: Int) -> WindowShape { WindowShape(.count(rows: rows)) }
+
     public static func == (left: WindowShape, right: WindowShape) -> Bool { left.kind == right.kind }
     public func hash(into hasher: inout Hasher) { hasher.combine(kind) }
 
-    public static var typeName: String { "`global` or `{ tumbling: duration, offset: duration }`" }
+    public static var typeName: String {
+        "`global` or one of `{ tumbling: duration, offset: duration }`, "
+            + "`{ sliding: duration, every: duration, offset: duration }`, `{ session: duration }`, `{ count: rows }`"
+    }
+
     public static var jsonSchema: JSONSchema {
-        JSONSchema([
+        let duration = Duration.jsonSchema.json
+        func object(_ required: [String], _ properties: [(String, JSONValue)]) -> JSONValue {
+            .object([
+                ("type", "object"), ("required", .array(required.map { .string($0) })), ("additionalProperties", false),
+                ("properties", .object(properties)),
+            ])
+        }
+        return JSONSchema([
             "anyOf": [
                 ["enum": ["global"]],
-                [
-                    "type": "object", "required": ["tumbling"], "additionalProperties": false,
-                    "properties": ["tumbling": Duration.jsonSchema.json, "offset": Duration.jsonSchema.json],
-                ],
+                object(["tumbling"], [("tumbling", duration), ("offset", duration)]),
+                object(["sliding", "every"], [("sliding", duration), ("every", duration), ("offset", duration)]),
+                object(["session"], [("session", duration)]),
+                object(["count"], [("count", .object([("type", ["integer", "string"]), ("minimum", 1)]))]),
                 ["type": "string", "pattern": "\\$\\{"],
             ]
         ])
     }
 
-    private static let expected = "`global` or `{ tumbling: 10s }`"
-    /// Shapes that the format names and this version does not have.
-    private static let missing = ["sliding", "session", "count"]
-
-    public init(decoding node: ConfigNode) throws(ConfigError) {
-        mark = node.mark
-        guard let entries = node.entries else {
-            let text = try node.scalarText(expected: WindowShape.expected)
-            if text == "global" {
-                kind = .global
-                return
-            }
-            if text == "tumbling" {
-                throw .expected(WindowShape.expected, found: node, hint: "write the size: `{ tumbling: 10s }`")
-            }
-            if WindowShape.missing.contains(text) { throw WindowShape.notAvailable(text, at: node.mark) }
-            throw .expected(
-                WindowShape.expected, found: node,
-                hint: Suggestion.nearest(to: text, among: ["global"]).map { "did you mean `\($0)`?" })
-        }
-        if let other = entries.first(where: { WindowShape.missing.contains($0.key) }) {
-            throw WindowShape.notAvailable(other.key, at: other.keyMark)
-        }
-        var collector = DiagnosticCollector()
-        var size: Duration?
-        var offset = Duration.zero
-        for entry in entries {
-            switch entry.key {
-            case "tumbling":
-                size = collector.attempt(under: entry.key) { () throws(ConfigError) in
-                    let size = try Duration(decoding: entry.value)
-                    guard size >= .microseconds(1) else {
-                        throw ConfigError(
-                            "invalid-value", "a window of \(size.unitDescription) is too short, expected at least 1us",
-                            at: entry.value.mark)
-                    }
-                    return size
-                }
-            case "offset":
-                offset =
-                    collector.attempt(under: entry.key) { () throws(ConfigError) in try Duration(decoding: entry.value)
-                    } ?? .zero
-            default:
-                collector.append(
-                    Diagnostic(
-                        .error, "unknown-key",
-                        "unknown key `\(entry.key)` in `window`"
-                            + Suggestion.phrase(for: entry.key, among: ["tumbling", "offset"]),
-                        at: entry.keyMark, length: entry.key.unicodeScalars.count))
-            }
-        }
-        if size == nil, !collector.hasErrors {
-            collector.append(
-                Diagnostic(
-                    .error, "missing-key", "`window` has no shape, expected \(WindowShape.expected)", at: node.mark))
-        }
-        try collector.throwErrors()
-        kind = .tumbling(size: size ?? .seconds(1), offset: offset)
-    }
-
-    private static func notAvailable(_ word: String, at mark: Mark) -> ConfigError {
-        ConfigError(
-            "not-available", "\(word) windows are not available in this version, expected \(expected)", at: mark,
-            length: word.unicodeScalars.count,
-            hint: nil)
-    }
-
     public var encoded: ConfigNode {
-        switch kind {
-        case .global: .text("global")
-        case .tumbling(let size, let offset):
-            .mapping(
-                [("tumbling", size.encoded)] + (offset == .zero ? [] : [("offset", offset.encoded)]))
+        func mapping(_ entries: [(String, ConfigNode)], _ offset: Duration = .zero) -> ConfigNode {
+            .mapping(entries + (offset == .zero ? [] : [("offset", offset.encoded)]))
         }
-    }
-
-    /// The grid of the windows; nil for the one global window.
-    var grid: SliceGrid? {
-        switch kind {
-        case .global: nil
-        case .tumbling(let size, let offset):
-            SliceGrid(size: max(1, size.nanoseconds / 1000), offset: offset.nanoseconds / 1000)
+        return switch kind {
+        case .global: .text("global")
+        case .tumbling(let size, let offset): mapping([("tumbling", size.encoded)], offset)
+        case .sliding(let size, let every, let offset):
+            mapping([("sliding", size.encoded), ("every", every.encoded)], offset)
+        case .session(let gap): mapping([("session", gap.encoded)])
+        case .count(let rows): mapping([("count", rows.encoded)])
         }
     }
 }

@@ -126,7 +126,7 @@ import Testing
     }
 
     @Test func `updates of a group are no closer than emit, and only changed groups are told`() throws {
-        let config = try settings(groups: ["g"], [("n", "count(*)")], emit: .seconds(1))
+        let config = try settings(groups: ["g"], [("n", "count(*)")], emit: .every(.seconds(1)))
         let harness = try OperatorHarness(WindowAgg.self, config, input: Stream(schema))
         func row(_ group: Value) -> [Value] { columns.indices.map { $0 == 2 ? group : $0 == 1 ? 1 : .null } }
         try harness.process([row("a"), row("b"), row(.null)], schema: schema)

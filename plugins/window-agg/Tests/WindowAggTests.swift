@@ -19,7 +19,7 @@ struct SplitMix: RandomNumberGenerator {
 /// Settings from code.
 func settings(
     groups: [String] = [], _ aggregates: [(String, String)], window: WindowShape = .global, time: String? = nil,
-    lateness: Duration = .zero, condition: String? = nil, emit: Duration = .seconds(1)
+    lateness: Duration = .zero, condition: String? = nil, emit: Emission? = nil
 ) throws -> WindowAggConfig {
     var config = WindowAggConfig()
     config.groupBy = GroupBy(try groups.map { ($0, try ExpressionText($0)) })

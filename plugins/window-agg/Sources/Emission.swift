@@ -1,0 +1,36 @@
+public import DataflowOperator
+
+/// `emit:` of a window-agg: when results leave.
+public enum Emission: ConfigValue, Hashable {
+    /// `on_close`: when the window closes.
+    case onClose
+    /// A duration: whenever a group has changed, but no closer than this.
+    case every(Duration)
+
+    public static var typeName: String { "`on_close` or duration" }
+
+    public static var jsonSchema: JSONSchema {
+        JSONSchema(["anyOf": [["enum": ["on_close"]], Duration.jsonSchema.json]])
+    }
+
+    public init(decoding node: ConfigNode) throws(ConfigError) {
+        let expected = "`on_close`, or a duration with its unit, such as `1s`"
+        let text = try node.scalarText(expected: expected)
+        if text == "on_close" {
+            self = .onClose
+        } else if text.first.map({ "0"..."9" ~= $0 }) == true {
+            self = .every(try Duration(decoding: node))
+        } else {
+            throw .expected(
+                expected, found: node,
+                hint: Suggestion.nearest(to: text, among: ["on_close"]).map { "did you mean `\($0)`?" })
+        }
+    }
+
+    public var encoded: ConfigNode {
+        switch self {
+        case .onClose: .text("on_close")
+        case .every(let interval): interval.encoded
+        }
+    }
+}
