@@ -9,6 +9,8 @@ public struct RowError: Error, Hashable, Sendable {
         case invalidCast = "invalid_cast"
         case invalidArgument = "invalid_argument"
         case tooLong = "too_long"
+        /// Null where the node needs a value, such as an event time; no expression fails with it.
+        case missingValue = "missing_value"
     }
 
     public var code: Code

@@ -21,3 +21,14 @@ public struct EventTimeConfig: OperatorConfig {
             check: { $0 <= .zero ? "must be positive" : nil })
     }
 }
+
+extension EventTimeConfig {
+    /// A finding where event time flows on the input already: a row would have two.
+    public func alreadyDeclared(in input: Stream) -> Diagnostic? {
+        guard let upstream = input.eventTime else { return nil }
+        return Diagnostic(
+            .error, "event-time", "the event time of these rows is declared already: it is `\(upstream)`",
+            at: column.mark, length: column.value.count,
+            hint: "leave one of the two `event_time` out; a select passes the column on, under another name if wanted")
+    }
+}

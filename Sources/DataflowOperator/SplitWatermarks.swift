@@ -6,6 +6,9 @@ import DataflowConfig
 /// A split's watermark is its latest event time less the declared out-of-orderness; a row is behind when its time is
 /// before the split's watermark as it was in front of that row. A split that was assigned and has brought no row yet
 /// holds everything back; ended and idle ones do not count.
+///
+/// A split that comes in when the merged watermark has moved on without it (back from idleness, or found later) begins at
+/// that watermark: its rows behind it are behind, so that they are late where their window is gone.
 public struct SplitWatermarks {
     private struct Split {
         /// The latest event time, `Int64.min` before the first row.
@@ -34,9 +37,19 @@ public struct SplitWatermarks {
         restored[split] = max(restored[split] ?? .min, latest)
     }
 
-    /// The splits in hand and their latest times, those without rows left out.
+    /// The splits and their latest times, those without rows left out; an idle one as it would begin again, and those of
+    /// a checkpoint that have not been assigned as they were restored.
     public var latest: [(split: Int32, time: Int64)] {
-        splits.filter { $0.value.latest > .min }.map { ($0.key, $0.value.latest) }.sorted { $0.0 < $1.0 }
+        let known = splits.map { ($0.key, $0.value.isIdle ? begin($0.value.latest) : $0.value.latest) }
+        let unseen = restored.filter { splits[$0.key] == nil }.map { ($0.key, $0.value) }
+        return (known + unseen).filter { $0.1 > .min }.sorted { $0.0 < $1.0 }
+    }
+
+    /// The latest time with which a split comes in: its own, but no less than what puts it at the merged watermark.
+    private func begin(_ latest: Int64) -> Int64 {
+        guard lastTime > .min else { return latest }
+        let (least, overflow) = lastTime.addingReportingOverflow(outOfOrderness)
+        return max(latest, overflow ? .max : least)
     }
 
     private func watermark(_ latest: Int64) -> Int64 {
@@ -48,7 +61,8 @@ public struct SplitWatermarks {
     /// - Returns: the batch's ``RecordBatch/splitWatermark``: nil when no row is behind. O(rows).
     public mutating func observe(_ times: Values<Int64>, split number: Int32) -> Values<Int64>? {
         hasBegun = true
-        var split = splits[number] ?? Split(latest: restored[number] ?? .min)
+        var split = splits[number] ?? Split(latest: begin(restored[number] ?? .min))
+        if split.isIdle { split.latest = begin(split.latest) }
         split.isIdle = false
         split.quietSince = nil
         let before = split.latest
@@ -85,9 +99,11 @@ public struct SplitWatermarks {
         switch event {
         case .assigned(let numbers):
             for number in numbers where splits[number] == nil {
-                splits[number] = Split(latest: restored[number] ?? .min)
+                splits[number] = Split(latest: begin(restored[number] ?? .min))
             }
-        case .ended(let number): splits[number] = nil
+        case .ended(let number):
+            splits[number] = nil
+            restored[number] = nil
         case .idle(let number):
             if splits[number]?.quietSince == nil { splits[number]?.quietSince = now }
         }

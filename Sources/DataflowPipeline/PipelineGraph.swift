@@ -90,21 +90,4 @@ public struct PipelineGraph: Sendable {
         self.nodes = nodes
         self.deadLetter = deadLetter
     }
-
-    /// Whether event time is first declared at this node: it has it, its input does not.
-    public func declaresEventTime(_ node: Int) -> Bool {
-        let node = nodes[node]
-        return node.outputs.first?.eventTime != nil && node.inputStreams.allSatisfy { $0.eventTime == nil }
-    }
-
-    /// Whether a node that can be reached from this one declares event time.
-    public func eventTimeDownstream(of node: Int) -> Bool {
-        var reached = Set([node])
-        for next in nodes.indices where next > node {
-            guard nodes[next].inputs.joined().contains(where: { reached.contains($0.node) }) else { continue }
-            if declaresEventTime(next) { return true }
-            reached.insert(next)
-        }
-        return false
-    }
 }

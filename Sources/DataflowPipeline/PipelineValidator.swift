@@ -29,6 +29,8 @@ struct PipelineValidator {
         try collector.throwErrors()
         guard let config else { throw ConfigError(collector.diagnostics) }
         var graph = PipelineGraph(pipeline: config.pipeline, nodes: nodes)
+        collector.append(contentsOf: graph.eventTimeFindings())
+        try collector.throwErrors()
         graph.propagateUsedColumns()
         graph.deadLetter = try deadLetter(for: graph, config)
         warnAboutLooseEnds(graph)

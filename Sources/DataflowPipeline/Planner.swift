@@ -8,8 +8,8 @@ extension PhysicalPlan {
     /// - A stage is chained to the one that feeds it when that is the only one, both have the same parallelism and the
     ///   rows need not be spread anew. A node's local stage is chained to whatever feeds the node.
     /// - A node has the parallelism written at it, else `parallelism`, but not more than its operator allows; a node that
-    ///   needs all rows in one place has 1; a node that declares event time has that of its input, so that the splits of
-    ///   a subtask stay together and in order.
+    ///   needs all rows in one place has 1; a node that declares event time, or stands between a source and such a node,
+    ///   has that of its input, so that the splits of a subtask stay together and in order.
     /// - Where rows change subtask they are hashed by the node's key, or by the stream's key where the stream is upsert
     ///   (a later row must not overtake an earlier one with its key), else they are dealt out batch by batch.
     ///
@@ -81,7 +81,7 @@ private struct Planner {
         let node = graph.nodes[index]
         let origins = node.inputs.flatMap { $0 }
         var wanted = partitioning == .single ? 1 : capped(node)
-        if graph.declaresEventTime(index), let first = origins.first {
+        if graph.keepsSplits(index), let first = origins.first {
             wanted = origins.map { tasks[outlet($0).task].parallelism }.max() ?? tasks[outlet(first).task].parallelism
         }
         if partitioning == .any, origins.count == 1, let origin = origins.first, origin.port == .main {

@@ -251,4 +251,45 @@ private func pipeline(_ nodes: String) -> String {
         for line in problems(text, ["PW": "hunter2"]) { #expect(!line.contains("hunter2")) }
         #expect(problems(text, ["PW": "hunter2"]).count == 2)
     }
+
+    @Test(arguments: [
+        (
+            "m: { type: pick, from: [rows, many] }",
+            "it has the inputs `rows`, `many`, whose splits do not begin together"
+        ),
+        ("m: { type: join, from: { left: rows, right: many } }", "it has the inputs `rows`, `many`"),
+        ("m: { type: gather, from: many }", "brings rows of different splits together"),
+        ("m: { type: pick, from: many, parallelism: 2 }", "`parallelism: 2` would deal the rows of a split out"),
+        ("m: { type: pick, from: rows, parallelism: 2 }", "leave it out here, or write `parallelism: 2` at `rows`"),
+    ])
+    func `event time is refused behind a node that cannot keep splits`(_ node: String, _ message: String) throws {
+        let text = pipeline(
+            """
+            rows: { type: rows-source }
+            many: { type: many-source }
+            \(node)
+            timed: { type: pick, from: m, event_time: { column: a } }
+            """)
+        let error = #expect(throws: ConfigError.self) { try validate(text) }
+        let finding = try #require(error?.diagnostics.first { $0.code == "event-time" })
+        #expect(finding.message.contains("event time is declared behind `m`, at `timed`"))
+        #expect((finding.message + (finding.hint ?? "")).contains(message), "\(finding)")
+        #expect(finding.mark.line == 5)
+    }
+
+    @Test(arguments: [
+        "m: { type: gather, from: rows }", "m: { type: pick, from: many, parallelism: 3 }",
+        "m: { type: pick, from: many.errors, parallelism: 2 }",
+    ])
+    func `event time is taken behind a node that keeps splits`(_ node: String) throws {
+        let text = pipeline(
+            """
+            rows: { type: rows-source }
+            many: { type: many-source, parallelism: 3 }
+            \(node)
+            timed: { type: pick, from: m, event_time: { column: a } }
+            """)
+        let graph = try validate(text).graph
+        #expect(graph.nodes.indices.filter(graph.keepsSplits).count >= 2)
+    }
 }

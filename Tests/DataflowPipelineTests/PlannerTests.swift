@@ -90,6 +90,40 @@ private func plan(_ nodes: String, parallelism: Int = 4) throws -> [String] {
                 ])
     }
 
+    @Test func `from a source to where event time is declared nothing is dealt out`() throws {
+        #expect(
+            try plan(
+                """
+                rows: { type: rows-source, on_error: drop }
+                a: { type: pick, from: rows, on_error: drop }
+                b: { type: pick, from: a, event_time: { column: a }, on_error: drop }
+                c: { type: pick, from: b, on_error: drop }
+                d: { type: pick, from: a, on_error: drop }
+                """) == ["0 rows+a+b ×1", "1 c ×4", "2 d ×4", "0 → 1.0 rebalance", "0 → 2.0 rebalance"])
+    }
+
+    @Test func `a port of a node between source and event time leads straight on`() throws {
+        #expect(
+            try plan(
+                """
+                rows: { type: many-source, parallelism: 3, on_error: drop }
+                a: { type: pick, from: rows, on_error: drop }
+                b: { type: pick, from: a.late, event_time: { column: a }, on_error: drop }
+                """) == ["0 rows+a ×3", "1 b ×3", "0 → 1.0 forward"])
+    }
+
+    @Test func `event time of errors is that of each subtask`() throws {
+        #expect(
+            try plan(
+                """
+                rows: { type: rows-source, on_error: drop }
+                a: { type: pick, from: rows }
+                b: { type: pick, from: a.errors, event_time: { column: at }, on_error: drop }
+                """) == [
+                    "0 rows ×1", "1 a ×4", "2 b ×4", "3 dead-letter ×1", "0 → 1.0 rebalance", "1 → 2.0 forward",
+                ])
+    }
+
     @Test func `dead letters come last and from every port that nobody reads`() throws {
         let text = """
             pipeline: p

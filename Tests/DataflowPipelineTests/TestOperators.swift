@@ -42,9 +42,11 @@ final class RowsSource: Source {
 struct PickConfig: OperatorConfig {
     var column: Located<String>?
     var linger: Duration = .seconds(1)
+    var eventTime: EventTimeConfig?
     init() {}
     static let schema = ConfigSchema<Self> {
         ConfigField("column", \.column, "The one column to keep.")
+        ConfigField("event_time", \.eventTime, "Declares event time.")
         ConfigField("linger", \.linger, "A time.")
     }
 }
@@ -53,6 +55,7 @@ struct PickConfig: OperatorConfig {
 final class Pick: Transform {
     static let info = OperatorInfo("pick", .transform, "One column.", extraPorts: ["late"])
     static func outputs(_ config: PickConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] {
+        if let time = config.eventTime { return [Stream(inputs[0].schema, eventTime: time.column.value), inputs[0]] }
         guard let column = config.column else { return [inputs[0], inputs[0]] }
         guard let field = inputs[0].schema[column.value] else {
             let suggestion = Suggestion.phrase(for: column.value, among: inputs[0].schema.names)
@@ -63,6 +66,33 @@ final class Pick: Transform {
     static func columnsUsed(_ config: PickConfig, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet] {
         config.column.map { [.some([$0.value])] } ?? [downstream]
     }
+    init(_ config: PickConfig, _ context: OperatorContext) throws(OperatorError) {}
+    func process(_ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer) throws(OperatorError)
+        -> Progress
+    { .done }
+}
+
+/// A source of as many subtasks as wanted.
+final class ManySource: Source {
+    static let info = OperatorInfo("many-source", .source, "Rows of any shape.")
+    static func outputs(_ config: RowsConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] {
+        try RowsSource.outputs(config, inputs: inputs)
+    }
+    init(_ config: RowsConfig, _ context: OperatorContext) throws(OperatorError) {}
+    func open(restoring state: StateSnapshot) async throws(OperatorError) {}
+    func poll(until deadline: ContinuousClock.Instant, into output: inout OutputBuffer) async throws(OperatorError)
+        -> PollResult
+    {
+        .endOfInput
+    }
+    func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { [] }
+}
+
+/// All rows in one place.
+final class Gather: Transform {
+    static let info = OperatorInfo("gather", .transform, "One place.")
+    static func outputs(_ config: PickConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] { [inputs[0]] }
+    static func partitioning(_ config: PickConfig, inputs: [Stream]) throws(ConfigError) -> Partitioning { .single }
     init(_ config: PickConfig, _ context: OperatorContext) throws(OperatorError) {}
     func process(_ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer) throws(OperatorError)
         -> Progress
@@ -115,7 +145,7 @@ final class TableSink: Sink {
 enum TestPlugin: Plugin {
     static let operators: [OperatorDescriptor] = [
         .source(RowsSource.self), .transform(Pick.self), .transform(Join.self), .sink(LogSink.self),
-        .sink(TableSink.self),
+        .sink(TableSink.self), .source(ManySource.self), .transform(Gather.self),
     ]
 }
 

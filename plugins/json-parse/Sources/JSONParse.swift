@@ -34,7 +34,7 @@ public final class JSONParse: Transform {
     /// The input columns to keep; those that nothing uses are not.
     private let kept: [(index: Int, isUsed: Bool)]
     private let eventTimeColumn: Int?
-    private var watermarks: SplitWatermarks?
+    private let watermarks: WatermarkGenerator?
     private var pending: Pending?
     private var nullColumns: [Column?]
     /// What one call has refused so far.
@@ -76,6 +76,7 @@ public final class JSONParse: Transform {
         }
         if let eventTime = config.eventTime {
             check(eventTime, config, &found)
+            if let twice = eventTime.alreadyDeclared(in: input) { found.append(twice) }
         }
         try found.throwErrors()
         return [
@@ -154,9 +155,7 @@ public final class JSONParse: Transform {
         }
         position = SourcePosition(input)
         nullColumns = [Column?](repeating: nil, count: outputSchema.fields.count)
-        watermarks = config.eventTime.map {
-            SplitWatermarks(outOfOrderness: $0.outOfOrderness, idleTimeout: $0.idleTimeout)
-        }
+        watermarks = config.eventTime.map { WatermarkGenerator($0, context) }
         guard
             let parser = RowParser(
                 rows: config.rows.value, columns: plans, maxDocumentBytes: config.maxDocumentSize.bytes,
@@ -255,7 +254,7 @@ public final class JSONParse: Transform {
                 output.emit(rows.slice(start..<min(start + RecordBatch.defaultRowCount, count)))
             }
         }
-        emitWatermark(&output)
+        watermarks?.emitWatermark(into: &output)
     }
 
     /// Nulls for a column that nothing uses: one of them for all batches, mostly.
@@ -268,68 +267,25 @@ public final class JSONParse: Transform {
 
     // MARK: - Event time
 
-    private func emitWatermark(_ output: inout OutputBuffer) {
-        if let watermark = watermarks?.next() { output.emit(watermark) }
-    }
-
     public func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        // Where event time is declared here, only the end of input is taken over from upstream.
-        if watermarks == nil || watermark == .end { output.emit(watermark) }
+        if let watermarks { watermarks.advance(to: watermark, into: &output) } else { output.emit(watermark) }
         return .done
     }
 
     public func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        watermarks?.apply(event, now: context.clock.now)
-        if let timeout = watermarks?.nextTimeout { context.tick.request(at: timeout) }
-        output.emit(event)
-        emitWatermark(&output)
+        if let watermarks { watermarks.split(event, into: &output) } else { output.emit(event) }
         return .done
     }
 
     public func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress
     {
-        watermarks?.expire(now: now)
-        if let timeout = watermarks?.nextTimeout { context.tick.request(at: timeout) }
-        emitWatermark(&output)
+        watermarks?.tick(now, into: &output)
         return .done
     }
 
-    // MARK: - State: the latest event time of each split, so that lateness does not depend on where a run was cut
-
-    private static let stateName = "splits"
-    private static let stateVersion: UInt32 = 1
-    private static let stateSchema = Schema([
-        Field("split", .string, nullable: false), Field("latest", .timestamp, nullable: false),
-    ])
-
-    public func open(restoring state: StateSnapshot) throws(OperatorError) {
-        for table in state where table.name == JSONParse.stateName {
-            guard table.version == JSONParse.stateVersion else {
-                throw OperatorError(
-                    .user, .never, "state_version",
-                    "the checkpoint's event times have version \(table.version), expected \(JSONParse.stateVersion): it "
-                        + "was written by another version of dataflow")
-            }
-            for batch in table.batches {
-                guard let splits = batch["split"]?.viewValues, let latest = batch["latest"]?.int64Values else {
-                    continue
-                }
-                for row in 0..<batch.rowCount {
-                    guard let split = Int32(splits.string(at: row)) else { continue }
-                    watermarks?.restore(split: split, latest: latest[row])
-                }
-            }
-        }
-    }
+    public func open(restoring state: StateSnapshot) throws(OperatorError) { try watermarks?.open(restoring: state) }
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
-        guard let latest = watermarks?.latest, !latest.isEmpty else { return [] }
-        let rows = RecordBatch(
-            JSONParse.stateSchema,
-            [.string(latest.map { String($0.split) }), .timestamp(latest.map(\.time))])
-        return [
-            StateTable(
-                JSONParse.stateName, version: JSONParse.stateVersion, distribution: .split(column: 0), [rows])
-        ]
+        watermarks?.snapshot() ?? []
     }
 }

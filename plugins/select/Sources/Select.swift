@@ -1,10 +1,11 @@
 public import DataflowOperator
 
-/// Chooses rows and computes columns.
+/// Chooses rows, computes columns and declares event time.
 public final class Select: Transform {
     public typealias Config = SelectConfig
 
-    public static let info = OperatorInfo("select", .transform, "Chooses rows and computes columns.")
+    public static let info = OperatorInfo(
+        "select", .transform, "Chooses rows, computes columns and declares event time.")
 
     /// A select whose expressions have been checked against its input.
     private struct Plan {
@@ -65,7 +66,12 @@ public final class Select: Transform {
         _ condition: TypedExpression?
     ) throws(ConfigError) -> Stream {
         let schema = Schema(
-            columns.map { Field($0.name.value, $0.expression.type, nullable: $0.expression.nullable) })
+            columns.map { column in
+                Field(
+                    column.name.value, column.expression.type,
+                    nullable: column.expression.nullable && column.name.value != config.eventTime?.column.value)
+            })
+        if let eventTime = config.eventTime { try check(eventTime, input, schema) }
         func passedOn(_ name: String) -> String? {
             let same = columns.first { $0.name.value == name && $0.expression.columnName == name }
             return (same ?? columns.first { $0.expression.columnName == name })?.name.value
@@ -86,7 +92,36 @@ public final class Select: Transform {
         }
         return Stream(
             schema, kind: kind, deletes: kind != .append && (input.deletes || condition != nil),
-            eventTime: input.eventTime.flatMap(passedOn))
+            eventTime: config.eventTime?.column.value ?? input.eventTime.flatMap(passedOn))
+    }
+
+    private static func check(
+        _ eventTime: EventTimeConfig, _ input: Stream, _ output: Schema
+    ) throws(ConfigError) {
+        let name = eventTime.column
+        if let twice = eventTime.alreadyDeclared(in: input) { throw ConfigError([twice]) }
+        if case .upsert(let key) = input.kind {
+            throw ConfigError(
+                "upsert-input",
+                "event time is declared on append streams, but the input is keyed by \(key.joined(separator: ", "))",
+                at: name.mark, length: name.value.count,
+                hint: "declare it in front of the node that makes the stream an upsert stream")
+        }
+        guard let field = output[name.value] else {
+            throw ConfigError(
+                "unknown-column", "the output has no column `\(name.value)` to take event time from", at: name.mark,
+                length: name.value.count,
+                hint: Suggestion.nearest(to: name.value, among: output.names).map { "did you mean `\($0)`?" }
+                    ?? "its columns are \(output.names.joined(separator: ", "))")
+        }
+        guard field.type == .timestamp else {
+            throw ConfigError(
+                "type-mismatch", "event time is a timestamp, but the column `\(name.value)` is \(field.type)",
+                at: name.mark, length: name.value.count,
+                hint:
+                    "compute one: `cast(s as timestamp)` for ISO 8601, `timestamp_millis(n)` for milliseconds since 1970"
+            )
+        }
     }
 
     public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
@@ -101,6 +136,9 @@ public final class Select: Transform {
         }
         used.formUnion(inputs[0].kind.key ?? [])
         if let eventTime = inputs[0].eventTime { used.insert(eventTime) }
+        for column in plan.columns where column.name.value == config.eventTime?.column.value {
+            used.formUnion(column.expression.columnsUsed)
+        }
         return [.some(used)]
     }
 
@@ -110,6 +148,8 @@ public final class Select: Transform {
     /// Nil for a column that nothing uses.
     private let columns: [CompiledExpression?]
     private let isUpsert: Bool
+    /// Where event time is declared here: its column and the watermarks.
+    private let eventTime: (column: Int, watermarks: WatermarkGenerator)?
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         guard let input = context.inputs.first else {
@@ -126,6 +166,9 @@ public final class Select: Transform {
         let needed = context.usedColumns.union(plan.output.kind.key ?? []).union(
             plan.output.eventTime.map { [$0] } ?? [])
         columns = plan.columns.map { needed.contains($0.name.value) ? $0.expression.compiled() : nil }
+        eventTime = config.eventTime.flatMap { [schema] declared in
+            schema.index(of: declared.column.value).map { ($0, WatermarkGenerator(declared, context)) }
+        }
     }
 
     public func process(
@@ -167,11 +210,14 @@ public final class Select: Transform {
             if !errors.isEmpty { broken.formUnion(errors) }
             computed.append(column)
         }
+        if let time = eventTime?.column { refuseNulls(computed[time], &broken) }
         var result = rows.replacingColumns(schema, computed)
         if !broken.isEmpty { result = settle(broken, rows, result, into: &output) }
+        if let eventTime { result = withMarks(result, eventTime) }
         let lost = failed.count + (isUpsert ? 0 : broken.count)
         context.counters.add(passed: batch.rowCount - filtered - lost, filtered: filtered, errors: lost)
         output.emit(result)
+        eventTime?.watermarks.emitWatermark(into: &output)
         return .done
     }
 
@@ -207,6 +253,54 @@ public final class Select: Transform {
         var report = ErrorRows(context)
         report.append(errors, of: batch)
         output.emit(report.finish(), to: .errors)
+    }
+}
+
+// MARK: - Event time
+
+extension Select {
+    public func open(restoring state: StateSnapshot) throws(OperatorError) {
+        try eventTime?.watermarks.open(restoring: state)
+    }
+
+    public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
+        eventTime?.watermarks.snapshot() ?? []
+    }
+
+    public func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        if let eventTime { eventTime.watermarks.advance(to: watermark, into: &output) } else { output.emit(watermark) }
+        return .done
+    }
+
+    public func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        if let eventTime { eventTime.watermarks.split(event, into: &output) } else { output.emit(event) }
+        return .done
+    }
+
+    public func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress
+    {
+        eventTime?.watermarks.tick(now, into: &output)
+        return .done
+    }
+
+    /// Rows without event time leave through errors.
+    private func refuseNulls(_ times: Column, _ broken: inout RowErrors) {
+        guard let validity = times.validity, validity.setCount < times.count else { return }
+        for row in (~validity).setIndices.array {
+            broken.insert(RowError(.missingValue, "the event time is null"), at: Int(row))
+        }
+    }
+
+    /// The rows with the marks of those that are behind; the time column has no nulls by now.
+    private func withMarks(
+        _ rows: RecordBatch, _ eventTime: (column: Int, watermarks: WatermarkGenerator)
+    ) -> RecordBatch {
+        var columns = rows.columns
+        columns[eventTime.column] = columns[eventTime.column].withValidity(nil)
+        let marks = columns[eventTime.column].int64Values.flatMap {
+            eventTime.watermarks.observe($0, split: rows.split)
+        }
+        return rows.replacingColumns(schema, columns).withSplit(rows.split, splitWatermark: marks)
     }
 }
 

@@ -7,11 +7,15 @@ public struct SelectConfig: OperatorConfig {
     public var columns: ConfigMap<ExpressionText>?
     public var keep: [Located<String>]?
     public var drop: [Located<String>]?
+    public var eventTime: EventTimeConfig?
 
     public init() {}
 
     public static let schema = ConfigSchema<Self>(
-        rules: [.atLeastOne(of: "where", "columns", "keep", "drop"), .atMostOne(of: "columns", "keep", "drop")]
+        rules: [
+            .atLeastOne(of: "where", "columns", "keep", "drop", "event_time"),
+            .atMostOne(of: "columns", "keep", "drop"),
+        ]
     ) {
         ConfigField(
             "where", \.condition, "Only rows for which this is true go on; it sees the columns of the input.")
@@ -23,5 +27,9 @@ public struct SelectConfig: OperatorConfig {
             $0?.isEmpty == true ? "must name at least one column" : nil
         }
         ConfigField("drop", \.drop, "The columns of the input that do not go on.")
+        ConfigField(
+            "event_time", \.eventTime,
+            "Declares the column of the output that event time and watermarks come from. Rows that `where` refuses do not "
+                + "move the watermark.")
     }
 }
