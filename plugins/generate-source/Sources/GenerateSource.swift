@@ -2,26 +2,25 @@ public import DataflowOperator
 
 /// Makes rows from a seed: for tests, demonstrations and benchmarks.
 ///
-/// Row i has the same values whatever the parallelism. The rows are dealt out in blocks of 8,192 to 128 splits, the
-/// splits to the subtasks; a checkpoint keeps each split's next block and the rows taken of it, so a restart goes on
-/// exactly there at any parallelism.
+/// Row i has the same values whatever the parallelism. The rows are dealt out in blocks to splits, the splits to the
+/// subtasks; a checkpoint keeps each split's next row, so a restart goes on exactly there at any parallelism.
 public final class GenerateSource: Source {
     public typealias Config = GenerateSourceConfig
 
     public static let info = OperatorInfo("generate-source", .source, "Makes rows from a seed, at a rate.")
 
-    private static let splitCount = 128
-    private static let blockRows = Int64(RecordBatch.defaultRowCount)
-    private static let stateSchema = Schema([
-        Field("split", .string, nullable: false), Field("next_row", .int64, nullable: false),
-    ])
-
     public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
-        let schema = Schema(
-            config.columns.map { entry in
-                Field(
-                    entry.key, ValueGenerator(kindOnly(entry.value), seed: 0).type, nullable: entry.value.nulls > 0)
-            })
+        let schema =
+            switch config.kind {
+            case .columns:
+                Schema(
+                    config.columns.map { entry in
+                        Field(
+                            entry.key, ValueGenerator(kindOnly(entry.value), seed: 0).type,
+                            nullable: entry.value.nulls > 0)
+                    })
+            case .nexmark: NexmarkRows.schema(config.events)
+            }
         if let column = config.eventTime?.column {
             guard let field = schema[column.value] else {
                 throw ConfigError(
@@ -44,92 +43,216 @@ public final class GenerateSource: Source {
         return copy
     }
 
+    private enum Maker {
+        case columns([ValueGenerator])
+        case nexmark(NexmarkRows)
+    }
+
+    /// A split of this subtask, and how many of its rows have been emitted.
+    private struct Split {
+        let number: Int64
+        let rowCount: Int64
+        var position: Int64 = 0
+    }
+
     private let context: OperatorContext
     private let schema: Schema
-    private let generators: [ValueGenerator]
-    private let count: Int64
+    private let maker: Maker
+    private let blocks: RowBlocks
     private let interval: Duration?
     /// Rows that make up a batch of the usual size, so that memory does not depend on how long the texts are.
     private let batchRows: Int64
-    /// The next row of each split of this subtask: block b belongs to split b % 128.
-    private var nextRow: [Int: Int64] = [:]
+    private var splits: [Split] = []
     private var started: ContinuousClock.Instant?
     private var emitted: Int64 = 0
-    /// All rows of a subtask are one sequence in time.
     private var watermarks: SplitWatermarks?
     private let timeColumn: Int?
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         self.context = context
         schema = context.outputs.first?.schema ?? Schema([])
-        generators = config.columns.entries.enumerated().map { index, entry in
-            ValueGenerator(entry.value, seed: RowHash.hash(UInt64(bitPattern: Int64(config.seed))) &+ UInt64(index))
+        let rowBytes: Int
+        var interval = config.rate?.interval
+        switch config.kind {
+        case .columns:
+            let generators = config.columns.entries.enumerated().map { index, entry in
+                ValueGenerator(entry.value, seed: RowHash.hash(UInt64(bitPattern: Int64(config.seed))) &+ UInt64(index))
+            }
+            maker = .columns(generators)
+            blocks = RowBlocks(
+                size: Int64(RecordBatch.defaultRowCount), splits: 128,
+                rowCount: config.count.map { min(Int64($0), 1 << 55) } ?? 1 << 55)
+            rowBytes = generators.reduce(0) { $0 + $1.valueByteCount }
+        case .nexmark:
+            let rows = NexmarkRows(config)
+            maker = .nexmark(rows)
+            blocks = rows.blocks
+            rowBytes = rows.rowByteCount
+            interval = config.rate.map(rows.interval)
         }
-        count = config.count.map(Int64.init) ?? .max
-        let rowBytes = generators.reduce(0) { $0 + $1.valueByteCount }
-        batchRows = Int64(max(1, RecordBatch.defaultByteCount / max(1, rowBytes)))
+        batchRows = min(
+            Int64(RecordBatch.defaultRowCount), Int64(max(1, RecordBatch.defaultByteCount / max(1, rowBytes))))
         // A rate above one row an attosecond is none.
-        interval = config.rate.map { $0.interval * context.parallelism }.flatMap { $0 > .zero ? $0 : nil }
+        let workers = min(Int64(context.parallelism), blocks.splits)
+        self.interval = interval.map { $0 * workers }.flatMap { $0 > .zero ? $0 : nil }
         timeColumn = config.eventTime.flatMap { [schema] in schema.index(of: $0.column.value) }
         watermarks = config.eventTime.map {
             SplitWatermarks(outOfOrderness: $0.outOfOrderness, idleTimeout: $0.idleTimeout)
         }
     }
 
-    public func open(restoring state: StateSnapshot) async throws(OperatorError) {
-        for split in 0..<GenerateSource.splitCount where split % context.parallelism == context.subtask {
-            nextRow[split] = Int64(split) * GenerateSource.blockRows
-        }
-        for batch in state["splits"]?.batches ?? [] {
-            for row in batch.rows {
-                guard case .string(let name) = row[0], let split = Int(name), case .int(let next) = row[1] else {
-                    continue
-                }
-                if nextRow[split] != nil { nextRow[split] = next }
+    // MARK: state
+
+    private static let latestSchema = Schema([Field("latest", .int64, nullable: false)])
+    private static let splitLatestSchema = Schema([
+        Field("split", .string, nullable: false), Field("latest", .int64, nullable: false),
+    ])
+
+    /// The next row of each split. The name of what is counted stands in it: rows of another kind have other numbers.
+    private var stateSchema: Schema {
+        let name =
+            switch maker {
+            case .columns: "next_row"
+            case .nexmark(let rows): "next_\(rows.events.rawValue)"
             }
-        }
-        for batch in state["watermark"]?.batches ?? [] {
-            for row in batch.rows {
-                if case .int(let latest) = row[0] { watermarks?.restore(split: splitNumber, latest: latest) }
-            }
-        }
-        watermarks?.apply(.assigned([splitNumber]), now: context.clock.now)
+        return Schema([Field("split", .string, nullable: false), Field(name, .int64, nullable: false)])
     }
 
-    private var splitNumber: Int32 { Int32(truncatingIfNeeded: context.subtask) }
+    public func open(restoring state: StateSnapshot) async throws(OperatorError) {
+        for number in 0..<Int(blocks.splits) where number % context.parallelism == context.subtask {
+            splits.append(Split(number: Int64(number), rowCount: blocks.rowCount(of: Int64(number))))
+        }
+        var restored = 0
+        for batch in try state.batches("splits", stateSchema) {
+            for row in batch.rows {
+                guard case .string(let name) = row[0], let number = Int64(name), case .int(let next) = row[1] else {
+                    continue
+                }
+                guard number < blocks.splits, blocks.split(of: next) == number else { throw mismatch }
+                restored += 1
+                if let i = splits.firstIndex(where: { $0.number == number }) {
+                    splits[i].position = blocks.position(of: next)
+                }
+            }
+        }
+        guard restored == 0 || restored == Int(blocks.splits) else { throw mismatch }
+        if case .columns = maker {
+            for batch in state["watermark"]?.batches ?? [] {
+                for row in batch.rows {
+                    if case .int(let latest) = row[0] { watermarks?.restore(split: sequenceNumber(0), latest: latest) }
+                }
+            }
+        } else {
+            for batch in state["watermarks"]?.batches ?? [] {
+                for row in batch.rows {
+                    guard case .string(let name) = row[0], let number = Int32(name), case .int(let latest) = row[1]
+                    else { continue }
+                    watermarks?.restore(split: number, latest: latest)
+                }
+            }
+        }
+        // A split without rows has ended before it began.
+        let open = splits.filter { $0.position < $0.rowCount }.map { sequenceNumber($0.number) }
+        watermarks?.apply(.assigned(Array(Set(open))), now: context.clock.now)
+    }
+
+    private var mismatch: OperatorError {
+        OperatorError(
+            .user, .never, "state_mismatch",
+            "the checkpoint was taken with another number of `splits`, expected \(blocks.splits); give the node another name or start with --restore none"
+        )
+    }
+
+    public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
+        let rows: [[Value]] = splits.map { split in
+            [.string(String(split.number)), .int(blocks.row(at: split.position, of: split.number))]
+        }
+        let latest = watermarks?.latest ?? []
+        let watermarkTable =
+            switch maker {
+            case .columns:
+                StateTable(
+                    "watermark", distribution: .subtask,
+                    [RecordBatch(Self.latestSchema, rows: latest.map { [.int($0.time)] })])
+            case .nexmark:
+                StateTable(
+                    "watermarks", distribution: .split(column: 0),
+                    [
+                        RecordBatch(
+                            Self.splitLatestSchema, rows: latest.map { [.string(String($0.split)), .int($0.time)] })
+                    ])
+            }
+        return [
+            StateTable("splits", distribution: .split(column: 0), [RecordBatch(stateSchema, rows: rows)]),
+            watermarkTable,
+        ]
+    }
+
+    // MARK: rows
+
+    /// What the rows of a split are one sequence with: of `columns` all rows of the subtask, of `nexmark` those of the
+    /// split.
+    private func sequenceNumber(_ split: Int64) -> Int32 {
+        switch maker {
+        case .columns: Int32(truncatingIfNeeded: context.subtask)
+        case .nexmark: Int32(truncatingIfNeeded: split)
+        }
+    }
+
+    /// The split whose next row comes first of all, so that rows come nearly in order; nil when there are no more.
+    private var furthestBehind: Int? {
+        var found: (index: Int, row: Int64)?
+        for (i, split) in splits.enumerated() where split.position < split.rowCount {
+            let row = blocks.row(at: split.position, of: split.number)
+            if row < found?.row ?? .max { found = (i, row) }
+        }
+        return found?.index
+    }
 
     public func poll(
         until deadline: ContinuousClock.Instant, into output: inout OutputBuffer
     ) async throws(OperatorError) -> PollResult {
-        // The split that lies furthest behind, so that rows come nearly in order.
-        guard let (split, row) = nextRow.min(by: { ($0.value, $0.key) < ($1.value, $1.key) }), row < count else {
-            return .endOfInput
-        }
-        let blockEnd = min((row / GenerateSource.blockRows + 1) * GenerateSource.blockRows, count)
-        var wanted = min(blockEnd - row, batchRows, output.rowLimit.map(Int64.init) ?? .max)
+        guard let behind = furthestBehind else { return .endOfInput }
+        let split = splits[behind]
+        var wanted = min(split.rowCount - split.position, batchRows, output.rowLimit.map(Int64.init) ?? .max)
+        if case .columns = maker { wanted = min(wanted, blocks.size - split.position % blocks.size) }
         if let interval {
             let allowed = try await allowance(interval, until: deadline)
             if allowed == 0 { return .idle }
             wanted = min(wanted, allowed)
         }
-        let rows = row..<row + wanted
-        let columns = schema.fields.indices.map { index in
-            context.usedColumns.contains(schema.fields[index].name) || index == timeColumn
-                ? generators[index].column(rows) : .nulls(schema.fields[index].type, count: rows.count)
-        }
+        let count = Int(wanted)
+        let columns = columns(count, of: split)
+        let sequence = sequenceNumber(split.number)
         let marks = timeColumn.flatMap { columns[$0].int64Values }.flatMap {
-            watermarks?.observe($0, split: splitNumber)
+            watermarks?.observe($0, split: sequence)
         }
-        output.emit(
-            RecordBatch(schema, columns, rowCount: rows.count, splitWatermark: marks, split: splitNumber))
+        output.emit(RecordBatch(schema, columns, rowCount: count, splitWatermark: marks, split: sequence))
+        splits[behind].position += wanted
+        if case .nexmark = maker, splits[behind].position == split.rowCount {
+            watermarks?.apply(.ended(sequence), now: context.clock.now)
+        }
         if let watermark = watermarks?.next() { output.emit(watermark) }
-        context.counters.add(passed: rows.count)
+        context.counters.add(passed: count)
         emitted += wanted
-        let isBlockDone = rows.upperBound % GenerateSource.blockRows == 0
-        nextRow[split] =
-            isBlockDone
-            ? rows.upperBound + Int64(GenerateSource.splitCount - 1) * GenerateSource.blockRows : rows.upperBound
         return .emitted
+    }
+
+    private func columns(_ count: Int, of split: Split) -> [Column] {
+        let isUsed = { [context, schema, timeColumn] name in
+            context.usedColumns.contains(name) || timeColumn.map { schema.fields[$0].name } == name
+        }
+        switch maker {
+        case .columns(let generators):
+            let first = blocks.row(at: split.position, of: split.number)
+            return schema.fields.indices.map { index in
+                isUsed(schema.fields[index].name)
+                    ? generators[index].column(first..<first + Int64(count))
+                    : .nulls(schema.fields[index].type, count: count)
+            }
+        case .nexmark(let rows):
+            return rows.columns(count, from: split.position, of: split.number, where: isUsed)
+        }
     }
 
     /// How many rows the rate allows now, waiting up to the deadline for the first; 0 when it allows none by then.
@@ -155,18 +278,6 @@ public final class GenerateSource: Source {
             return Int64(burst)
         }
         return Int64(max(1, behind))
-    }
-
-    public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
-        let rows: [[Value]] = nextRow.sorted { $0.key < $1.key }.map { [.string(String($0.key)), .int($0.value)] }
-        let latest = watermarks?.latest.map { [Value.int($0.time)] } ?? []
-        return [
-            StateTable(
-                "splits", distribution: .split(column: 0), [RecordBatch(GenerateSource.stateSchema, rows: rows)]),
-            StateTable(
-                "watermark", distribution: .subtask,
-                [RecordBatch(Schema([Field("latest", .int64, nullable: false)]), rows: latest)]),
-        ]
     }
 }
 

@@ -123,25 +123,55 @@ public struct GeneratorConfig: OperatorConfig {
 
 /// Settings of `generate-source`.
 public struct GenerateSourceConfig: OperatorConfig {
+    public var kind = GenerateKind.columns
     public var columns: ConfigMap<GeneratorConfig> = [:]
     public var count: Int?
     public var rate: Rate?
     public var seed = 42
     public var eventTime: EventTimeConfig?
+    public var events = NexmarkEvents.all
+    public var start = "2025-01-01T00:00:00Z"
+    public var eventInterval = Duration.microseconds(100)
+    public var disorder = Duration.zero
+    public var splits = 8
 
     public init() {}
 
     public static let schema = ConfigSchema<Self> {
-        ConfigField("columns", \.columns, .required, "The columns, each with how its values are made.") {
-            $0.isEmpty ? "must have at least one column" : nil
-        }
-        ConfigField("count", \.count, "How many rows there are; without it they never end.") {
+        ConfigField(
+            "kind", \.kind,
+            "`columns`: rows of the columns that are named. `nexmark`: the people, auctions and bids of the NEXMark benchmark."
+        )
+        ConfigField(
+            "columns", \.columns, "Of `kind: columns`, required: the columns, each with how its values are made.")
+        ConfigField(
+            "count", \.count,
+            "How many rows there are, of `nexmark` how many events of all kinds together; without it they never end."
+        ) {
             ($0 ?? 0) < 0 ? "must not be negative" : nil
         }
         ConfigField(
-            "rate", \.rate, "How many rows at most in a time, e.g. `1000/s`; without it as fast as they are taken.")
+            "rate", \.rate,
+            "How many rows at most in a time, e.g. `1000/s`, of `nexmark` how many events of all kinds together; without it as fast as they are taken."
+        )
         ConfigField("seed", \.seed, "The same seed gives the same rows.")
         ConfigField("event_time", \.eventTime, "Declares the column that event time and watermarks come from.")
+        ConfigField(
+            "events", \.events,
+            "Of `nexmark`: one kind of event, in flat columns, or `all` with `event_type` and a struct for each kind.")
+        ConfigField("start", \.start, "Of `nexmark`: the first event's time, `YYYY-MM-DDThh:mm:ssZ`.") {
+            epochMicroseconds($0) == nil ? "must be a time such as 2025-01-01T00:00:00Z" : nil
+        }
+        ConfigField("event_interval", \.eventInterval, "Of `nexmark`: event time from one event to the next.") {
+            $0 < .zero ? "must not be negative" : nil
+        }
+        ConfigField("disorder", \.disorder, "Of `nexmark`: an event may be earlier than its turn by up to this.") {
+            $0 < .zero ? "must not be negative" : nil
+        }
+        ConfigField(
+            "splits", \.splits, .advanced,
+            "Of `nexmark`: into how many ordered sequences the events are dealt out, as into partitions; at most so many subtasks make rows."
+        ) { $0 >= 1 && $0 <= 128 ? nil : "must lie between 1 and 128" }
     }
 }
 
