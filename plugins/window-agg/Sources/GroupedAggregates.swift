@@ -22,11 +22,21 @@ final class GroupedAggregates {
     /// The groups of keys, new ones empty.
     func groups(_ keys: [Column], count: Int) -> [Int32] {
         let ids = table.findOrInsert(keys, count: count)
-        if table.upperBound > bound {
-            bound = max(table.upperBound, bound * 2, 64)
-            for accumulator in accumulators { accumulator.grow(to: bound) }
-        }
+        grow(to: table.upperBound)
         return ids
+    }
+
+    /// Makes room for the aggregates of numbers below `newBound`: those of the table's groups, or numbers that are given
+    /// out elsewhere (a session's, a window's). Amortised O(new numbers).
+    func grow(to newBound: Int) {
+        guard newBound > bound else { return }
+        bound = max(newBound, bound * 2, 64)
+        for accumulator in accumulators { accumulator.grow(to: bound) }
+    }
+
+    /// Empties the aggregates of these numbers; the table stays as it is.
+    func clear(_ ids: UnsafeBufferPointer<Int32>) {
+        for accumulator in accumulators { accumulator.clear(ids) }
     }
 
     func update(_ inputs: [AggregateInput], _ ids: UnsafeBufferPointer<Int32>) {
@@ -71,7 +81,7 @@ final class GroupedAggregates {
 
     /// Takes groups out; their numbers will be given out again.
     func remove(_ ids: UnsafeBufferPointer<Int32>) {
-        for accumulator in accumulators { accumulator.clear(ids) }
+        clear(ids)
         if ids.count == table.count {
             table.removeAll()
         } else {
@@ -82,7 +92,7 @@ final class GroupedAggregates {
     /// Takes all groups out.
     func removeAll() {
         let ids = table.allIDs
-        for accumulator in accumulators { ids.withUnsafeBufferPointer { accumulator.clear($0) } }
+        ids.withUnsafeBufferPointer { clear($0) }
         table.removeAll()
     }
 }

@@ -13,17 +13,27 @@ final class LocalAggregation: Transform {
     }
 
     /// Bounds on what is held: whatever comes first.
-    private static let maxGroups = 1 << 16
-    private static let maxBytes = 16 << 20
+    static let maxGroups = 1 << 16
+    static let maxBytes = 16 << 20
     /// The longest that a partial state waits where no watermark will call for it.
     private static let maxDelay = Duration.milliseconds(100)
 
+    /// How long a partial state waits where no watermark will call for it.
+    static func delay(_ config: WindowAggConfig) -> Duration {
+        switch config.emission {
+        case .every(let interval): min(maxDelay, interval / 4)
+        case .onClose: maxDelay
+        }
+    }
+
     private let plan: AggregationPlan
     private let context: OperatorContext
-    private let evaluator: RowEvaluator
+    private let intake: RowIntake
     private let groups: GroupedAggregates
     private let schema: Schema
     private let grid: SliceGrid?
+    /// Rows are counted one by one behind the exchange: none are put together here.
+    private let isRowByRow: Bool
     private var benefit = PreAggregationBenefit()
     /// The start of the earliest window held.
     private var earliest = Int64.max
@@ -33,15 +43,15 @@ final class LocalAggregation: Transform {
     init(_ plan: AggregationPlan, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.plan = plan
         self.context = context
-        evaluator = RowEvaluator(plan, context)
+        let grid = plan.window.grid
+        self.grid = grid
+        intake = RowIntake(plan, context) { time in
+            grid.map { saturating($0.end($0.start(of: time)), plus: plan.allowedLateness) } ?? .max
+        }
         groups = GroupedAggregates(keys: plan.groupFields.map(\.type), plan.layout)
         schema = plan.partial.schema
-        delay =
-            switch config.emission {
-            case .every(let interval): min(LocalAggregation.maxDelay, interval / 4)
-            case .onClose: LocalAggregation.maxDelay
-            }
-        grid = plan.window.grid
+        delay = LocalAggregation.delay(config)
+        isRowByRow = if case .count = plan.window { true } else { false }
     }
 
     convenience init(_ config: WindowAggConfig, _ context: OperatorContext) throws(OperatorError) {
@@ -56,57 +66,10 @@ final class LocalAggregation: Transform {
         _ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer
     ) throws(OperatorError) -> Progress {
         let now = context.clock.wallMicroseconds
-        let (selected, refused) = evaluator.select(batch, now: now)
-        evaluator.report(refused, of: batch, &output)
-        var rows = selected.map { batch.filter($0) } ?? batch
-        let filtered = batch.rowCount - rows.rowCount - refused.count
-        var errors = refused.count
-        var late = 0
-        if case .event(let column) = plan.time {
-            (rows, late) = splitOffLate(rows, column, &errors, &output)
-        }
-        let (evaluated, failed) = evaluator.evaluate(rows, now: now)
-        evaluator.report(failed, of: rows, &output)
-        errors += failed.count
-        context.counters.add(
-            filtered: filtered, aggregated: evaluated.rows.rowCount, late: late, errors: errors)
+        let evaluated = intake.take(batch, now: now, &output)
         guard evaluated.rows.rowCount > 0 else { return .done }
         aggregate(evaluated, now, &output)
         return .done
-    }
-
-    /// Sends rows whose window was closed for their split to the port `late`, rows without a time to the errors.
-    private func splitOffLate(
-        _ rows: RecordBatch, _ column: Int, _ errors: inout Int, _ output: inout OutputBuffer
-    ) -> (RecordBatch, late: Int) {
-        guard let grid, let times = rows.columns[column].int64Values else { return (rows, 0) }
-        var rows = rows
-        var times_ = times
-        if let validity = rows.columns[column].validity, validity.setCount < rows.rowCount {
-            let missing = rows.filter(~validity)
-            var report = ErrorRows(context)
-            for row in 0..<missing.rowCount {
-                let text = Array(RowEvaluator.describe(missing, row).utf8)
-                text.withUnsafeBytes {
-                    report.append(
-                        code: "missing_time",
-                        reason: "\(rows.schema.fields[column].name) is null, expected the event's time", raw: $0)
-                }
-            }
-            output.emit(report.finish(), to: .errors)
-            errors += missing.rowCount
-            rows = rows.filter(validity)
-            times_ = rows.columns[column].int64Values ?? times
-        }
-        guard let marks = rows.splitWatermark else { return (rows, 0) }
-        let inTime = Bitmap(count: rows.rowCount) { i in
-            let mark = marks[i]
-            return mark == .min || mark < saturating(grid.end(grid.start(of: times_[i])), plus: plan.allowedLateness)
-        }
-        let late = rows.rowCount - inTime.setCount
-        guard late > 0 else { return (rows, 0) }
-        output.emit(rows.filter(~inTime), to: OutputPort(index: 1))
-        return (rows.filter(inTime), late)
     }
 
     private func aggregate(_ evaluated: RowEvaluator.Evaluated, _ now: Int64, _ output: inout OutputBuffer) {
@@ -124,8 +87,8 @@ final class LocalAggregation: Transform {
             starts.withUnsafeBufferPointer { for start in $0 where start < earliest { earliest = start } }
             keys.insert(Column(.timestamp, .int64(starts)), at: 0)
         }
-        let inputs = evaluator.inputs(evaluated.arguments, evaluated.filters, count: count)
-        if benefit.isBypassed(count) {
+        let inputs = intake.inputs(evaluated)
+        if isRowByRow || benefit.isBypassed(count) {
             earliest = .max
             output.emit(RecordBatch(schema, keys + groups.rowStates(inputs), rowCount: count))
             return
