@@ -150,7 +150,7 @@ let package = Package(
             "PipelineTests",
             [
                 "dataflow", "openfood-api", "DataflowTesting", "DataflowRuntime", "DataflowPipeline",
-                "DataflowOperator", "DataflowBuiltins",
+                "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", log,
             ] + contract),
     ] + plugins.flatMap(\.targets)
 )

@@ -24,7 +24,7 @@ struct TestServer {
 }
 
 /// A database of its own for a test, dropped with this object.
-final class TestDatabase {
+final class TestDatabase: Sendable {
     let url: String
     let name: String
     private let server: TestServer
