@@ -22,10 +22,13 @@ struct AggregationPlan: Sendable {
     var window: WindowShape.Kind
     var time: Time
     var allowedLateness: Int64
+    /// Whether a window may be told more than once: while it is open, or corrected.
+    var updates: Bool
     /// The key of an upsert input; rows of it are taken back when they are replaced.
     var inputKey: [String]?
 
     static let windowStart = Field("window_start", .timestamp, nullable: false)
+    static let lastWindow = Field("last_window", .timestamp, nullable: false)
     static let windowEnd = Field("window_end", .timestamp, nullable: false)
 
     /// Checks everything.
@@ -36,6 +39,7 @@ struct AggregationPlan: Sendable {
         let schema = input.schema
         window = config.window.kind
         allowedLateness = config.allowedLateness.nanoseconds / 1000
+        updates = config.emission != .onClose || allowedLateness > 0
         inputKey = input.kind.key
         if inputKey != nil, window != .global {
             collector.append(
@@ -94,16 +98,11 @@ struct AggregationPlan: Sendable {
     /// Refuses what the format names and this version does not have.
     private static func checkAvailable(_ config: WindowAggConfig) throws(ConfigError) {
         switch config.window.kind {
-        case .global: return
-        case .sliding, .session, .count:
+        case .global, .tumbling, .sliding: return
+        case .session, .count:
             throw ConfigError(
                 "not-available", "\(config.window.kind.word) windows are not available in this version",
                 at: config.window.mark)
-        case .tumbling:
-            guard case .every = config.emission else { return }
-            throw ConfigError(
-                "not-available", "windows that update (`emit: 1s`) are not available in this version",
-                at: config.window.mark, hint: "leave `emit` out, or write `emit: on_close`")
         }
     }
 
@@ -237,7 +236,8 @@ struct AggregationPlan: Sendable {
     static func stateFields(_ window: WindowShape.Kind) -> [Field] {
         switch window {
         case .global, .count: []
-        case .tumbling, .sliding: [windowStart]
+        // The windows that a row enters: where they overlap, the first and the last.
+        case .tumbling, .sliding: window.grid?.overlaps == true ? [windowStart, lastWindow] : [windowStart]
         case .session: [windowStart, windowEnd]
         }
     }
@@ -262,7 +262,10 @@ struct AggregationPlan: Sendable {
         case .global:
             return Stream(
                 schema, kind: .upsert(key: keyFields.map(\.name)), deletes: inputKey != nil && !keyFields.isEmpty)
-        case .tumbling, .sliding, .session, .count: return Stream(schema, eventTime: eventTime)
+        case .tumbling, .sliding:
+            let names = (AggregationPlan.outputFields(window) + keyFields).map(\.name)
+            return Stream(schema, kind: updates ? .upsert(key: names) : .append, eventTime: eventTime)
+        case .session, .count: return Stream(schema, eventTime: eventTime)
         }
     }
 
@@ -274,8 +277,8 @@ struct AggregationPlan: Sendable {
     var exchange: Partitioning {
         let names =
             switch window {
-            case .tumbling: groupFields.map(\.name)
-            case .global, .sliding, .session, .count: keyFields.map(\.name)
+            case .tumbling, .sliding: (window.grid?.overlaps == true ? keyFields : groupFields).map(\.name)
+            case .global, .session, .count: keyFields.map(\.name)
             }
         return names.isEmpty ? .single : .hash(names)
     }

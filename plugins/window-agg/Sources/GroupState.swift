@@ -4,7 +4,7 @@ import DataflowOperator
 struct GroupState {
     static let keyGroup = Field("key_group", .int32, nullable: false)
     let schema: Schema
-    private let groupCount: Int
+    let groupCount: Int
 
     init(_ groupFields: [Field], _ layout: AggregateLayout) {
         schema = Schema([GroupState.keyGroup] + groupFields + layout.stateFields)
@@ -12,12 +12,18 @@ struct GroupState {
     }
 
     /// The groups with numbers in `range`; nil when there are none. Shares long text with the table.
-    func batch(_ groups: GroupedAggregates, _ range: Range<Int>) -> RecordBatch? {
+    ///
+    /// - Parameter hash: what decides a group's key group: the hash of its columns in the exchange. Nil: of all its keys.
+    func batch(
+        _ groups: GroupedAggregates, _ range: Range<Int>, hash: ((Int32) -> UInt64)? = nil
+    ) -> RecordBatch? {
         let ids = groups.table.liveIDs(range)
         guard !ids.isEmpty else { return nil }
         return ids.withUnsafeBufferPointer { ids in
             let keyGroups = Values<Int32>(count: ids.count) { target in
-                for i in 0..<ids.count { target[i] = KeyGroup.of(hash: groups.table.keys.hash(ids[i])) }
+                for i in 0..<ids.count {
+                    target[i] = KeyGroup.of(hash: hash?(ids[i]) ?? groups.table.keys.hash(ids[i]))
+                }
             }
             return RecordBatch(
                 schema,

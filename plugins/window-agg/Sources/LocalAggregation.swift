@@ -31,7 +31,7 @@ final class LocalAggregation: Transform {
     private let intake: RowIntake
     private let groups: GroupedAggregates
     private let schema: Schema
-    private let grid: SliceGrid?
+    private let grid: WindowGrid?
     /// Rows are counted one by one behind the exchange: none are put together here.
     private let isRowByRow: Bool
     private var benefit = PreAggregationBenefit()
@@ -74,19 +74,7 @@ final class LocalAggregation: Transform {
 
     private func aggregate(_ evaluated: RowEvaluator.Evaluated, _ now: Int64, _ output: inout OutputBuffer) {
         let count = evaluated.rows.rowCount
-        var keys = evaluated.keys
-        if let grid {
-            let starts: Values<Int64>
-            if case .event(let column) = plan.time, let times = evaluated.rows.columns[column].int64Values {
-                starts = Values(count: count) { target in
-                    times.withUnsafeBufferPointer { grid.starts($0, into: target) }
-                }
-            } else {
-                starts = Values(repeating: grid.start(of: now), count: count)
-            }
-            starts.withUnsafeBufferPointer { for start in $0 where start < earliest { earliest = start } }
-            keys.insert(Column(.timestamp, .int64(starts)), at: 0)
-        }
+        let keys = (grid.map { windows(of: evaluated.rows, now, $0) } ?? []) + evaluated.keys
         let inputs = intake.inputs(evaluated)
         if isRowByRow || benefit.isBypassed(count) {
             earliest = .max
@@ -99,10 +87,41 @@ final class LocalAggregation: Transform {
             || groups.byteCount >= LocalAggregation.maxBytes
         {
             flush(&output)
-        } else if !isEventTime, !isTickPending {
+        } else if !isEventTime || plan.updates, !isTickPending {
             isTickPending = true
             context.tick.request(at: context.clock.now.advanced(by: delay))
         }
+    }
+
+    /// The windows that rows enter, and takes note of the earliest: a column, or two where windows overlap.
+    private func windows(of rows: RecordBatch, _ now: Int64, _ grid: WindowGrid) -> [Column] {
+        let count = rows.rowCount
+        guard case .event(let column) = plan.time, let times = rows.columns[column].int64Values else {
+            let slice = grid.slice(of: now)
+            earliest = min(earliest, slice.first)
+            return (grid.overlaps ? [slice.first, slice.last] : [slice.last]).map {
+                Column(.timestamp, .int64(Values(repeating: $0, count: count)))
+            }
+        }
+        let lasts = Values<Int64>(count: count) { target in
+            times.withUnsafeBufferPointer { grid.starts($0, into: target) }
+        }
+        guard grid.overlaps else {
+            lasts.withUnsafeBufferPointer { for start in $0 where start < earliest { earliest = start } }
+            return [Column(.timestamp, .int64(lasts))]
+        }
+        let firsts = Values<Int64>(count: count) { target in
+            times.withUnsafeBufferPointer { times in
+                lasts.withUnsafeBufferPointer { grid.firsts(times, lasts: $0, into: target) }
+            }
+            // Which of its windows a row is late for is a matter of its split's watermark, not of when it gets there.
+            guard let marks = rows.splitWatermark else { return }
+            for i in 0..<count where marks[i] != .min {
+                target[i] = max(target[i], grid.firstEnding(after: saturating(marks[i], plus: -plan.allowedLateness)))
+            }
+        }
+        firsts.withUnsafeBufferPointer { for start in $0 where start < earliest { earliest = start } }
+        return [Column(.timestamp, .int64(firsts)), Column(.timestamp, .int64(lasts))]
     }
 
     private var isEventTime: Bool { if case .event = plan.time { true } else { false } }
@@ -130,7 +149,7 @@ final class LocalAggregation: Transform {
         switch watermark {
         case .time(let time):
             // Only a watermark that closes a window makes its rows leave.
-            if earliest != .max, time >= saturating(grid.end(earliest), plus: plan.allowedLateness) { flush(&output) }
+            if earliest != .max, time >= grid.end(earliest) { flush(&output) }
         // The watermark of others may close windows while this one is idle.
         case .idle: flush(&output)
         }

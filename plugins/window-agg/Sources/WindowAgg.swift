@@ -34,8 +34,8 @@ public final class WindowAgg: Transform {
         guard plan.inputKey == nil else { return nil }
         return LocalStage(output: plan.partial, partitioning: plan.exchange) { (context) throws(OperatorError) in
             switch plan.window {
-            case .global, .tumbling: LocalAggregation(plan, config, context)
-            case .sliding, .session, .count: throw WindowAgg.notAvailable(plan.window)
+            case .global, .tumbling, .sliding: LocalAggregation(plan, config, context)
+            case .session, .count: throw WindowAgg.notAvailable(plan.window)
             }
         }
     }
@@ -66,10 +66,10 @@ public final class WindowAgg: Transform {
     ) throws(OperatorError) -> any FinalStage {
         switch config.window.kind {
         case .global: return GlobalAggregation(shape, config, context)
-        case .tumbling:
+        case .tumbling, .sliding:
             guard let grid = config.window.kind.grid else { throw notAvailable(config.window.kind) }
             return WindowAggregation(shape, grid, config, context)
-        case .sliding, .session, .count: throw notAvailable(config.window.kind)
+        case .session, .count: throw notAvailable(config.window.kind)
         }
     }
 

@@ -36,11 +36,15 @@ public struct WindowShape: ConfigValue, Hashable {
         }
 
         /// The grid of windows that have fixed places.
-        var grid: SliceGrid? {
+        var grid: WindowGrid? {
             switch self {
             case .tumbling(let size, let offset):
-                SliceGrid(size: max(1, size.nanoseconds / 1000), offset: offset.nanoseconds / 1000)
-            case .global, .sliding, .session, .count: nil
+                WindowGrid(size: max(1, size.nanoseconds / 1000), offset: offset.nanoseconds / 1000)
+            case .sliding(let size, let every, let offset):
+                WindowGrid(
+                    size: max(1, size.nanoseconds / 1000), every: max(1, every.nanoseconds / 1000),
+                    offset: offset.nanoseconds / 1000)
+            case .global, .session, .count: nil
             }
         }
     }
