@@ -24,6 +24,7 @@ public struct OperatorDescriptor: Sendable {
     public let decode: @Sendable (ConfigNode, [String]) throws(ConfigError) -> any OperatorConfig
     /// Warnings about settings that decode.
     public let lint: @Sendable (ConfigNode) -> [Diagnostic]
+    public let ports: @Sendable (any OperatorConfig) -> [ExtraPort]
     public let outputs: @Sendable (any OperatorConfig, [Stream]) throws(ConfigError) -> [Stream]
     public let columnsUsed: @Sendable (any OperatorConfig, [Stream], ColumnSet) -> [ColumnSet]
     /// The settings' JSON schema, reference page and commented template: all from the one declaration.
@@ -68,6 +69,7 @@ public struct OperatorDescriptor: Sendable {
                 try O.Config.schema.decode(node, otherKeys: otherKeys)
             },
             lint: { node in O.Config.schema.lint(node) },
+            ports: { config in O.ports(cast(config, O.self)) },
             outputs: { (config, inputs) throws(ConfigError) in try O.outputs(cast(config, O.self), inputs: inputs) },
             columnsUsed: { config, inputs, downstream in
                 O.columnsUsed(cast(config, O.self), inputs: inputs, downstream: downstream)

@@ -2,7 +2,8 @@ public import DataflowColumnar
 
 /// A way out of an operator.
 public struct OutputPort: Hashable, Sendable {
-    /// Position in the operator's list of ports; -1 is the errors port.
+    /// Position in ``Operator/outputs(_:inputs:)``: 0 is the main port, behind it those of ``Operator/ports(_:)``; -1 is the
+    /// errors port.
     public let index: Int
     public init(index: Int) { self.index = index }
 
@@ -12,7 +13,7 @@ public struct OutputPort: Hashable, Sendable {
     public static let errors = OutputPort(index: -1)
 }
 
-/// A way into an operator: 0 for the only input, else the position in ``OperatorInfo/inputs``.
+/// A way into an operator: 0 for the only input, else the position in ``OperatorInfo/inputs`` or in the list of `from`.
 public struct InputPort: Hashable, Sendable {
     public let index: Int
     public init(index: Int = 0) { self.index = index }

@@ -20,12 +20,19 @@ public struct Stream: Hashable, Sendable {
     public var deletes: Bool
     /// The timestamp column whose watermarks flow with the rows; nil where no event time has been declared upstream.
     public var eventTime: String?
+    /// What `from` calls it (`orders`, `orders.late`), for operators that tell their inputs apart
+    /// (``OperatorInfo/separatesInputs``); else nil.
+    public var name: String?
 
-    public init(_ schema: Schema, kind: StreamKind = .append, deletes: Bool = false, eventTime: String? = nil) {
+    public init(
+        _ schema: Schema, kind: StreamKind = .append, deletes: Bool = false, eventTime: String? = nil,
+        name: String? = nil
+    ) {
         self.schema = schema
         self.kind = kind
         self.deletes = deletes
         self.eventTime = eventTime
+        self.name = name
     }
 }
 

@@ -14,7 +14,7 @@ public enum Partitioning: Hashable, Sendable {
 /// A part of a transform that runs in front of its exchange, chained to the node upstream: pre-aggregation, key columns.
 ///
 /// It must hold no state behind `prepareSnapshot`: what it gathered is emitted there. What it emits to its main port
-/// enters the exchange; its errors port and the ports of ``OperatorInfo/extraPorts`` (rows that are late, say) are the
+/// enters the exchange; its errors port and the ports of ``Operator/ports(_:)`` (rows that are late, say) are the
 /// node's own. It counts the rows that come in, the node itself those that come out of the local stage.
 public struct LocalStage: Sendable {
     /// What leaves the local stage and enters the node itself.

@@ -134,7 +134,8 @@ struct NodeDeclaration {
                 from.mark, 0, nil, "from")
             return
         }
-        inputs = [references(from, report)]
+        let list = references(from, report)
+        inputs = info.separatesInputs ? list.map { [$0] } : [list]
     }
 
     private mutating func readNamedInputs(_ from: ConfigNode, _ report: Report) {

@@ -37,7 +37,9 @@ public struct PipelineGraph: Sendable {
         public var inputStreams: [Stream]
         /// The main stream, then the extra ports' (errors apart). Empty for a sink.
         public var outputs: [Stream]
-        /// What the pipeline uses of the main output.
+        /// The ports besides the main one and errors.
+        public let ports: [ExtraPort]
+        /// What the pipeline uses of the main output and of the ports.
         public var usedColumns: ColumnSet
         public var onError: OnError
         /// As written at the node; nil for the pipeline's.
@@ -55,6 +57,7 @@ public struct PipelineGraph: Sendable {
             self.name = name
             self.descriptor = descriptor
             self.config = config
+            ports = descriptor.ports(config)
             self.inputs = inputs
             self.inputStreams = inputStreams
             self.outputs = outputs
@@ -73,7 +76,13 @@ public struct PipelineGraph: Sendable {
         /// What a port is called in the file: `errors`, `late`; nil for the main one.
         public func name(of port: OutputPort) -> String? {
             if port == .errors { return "errors" }
-            return port == .main ? nil : descriptor.info.extraPorts[port.index - 1]
+            return port == .main ? nil : ports[port.index - 1].name
+        }
+
+        /// The ports whose rows go to the dead letters where no node reads them.
+        public var deadLetterPorts: [OutputPort] {
+            guard onError == .deadLetter else { return [] }
+            return [.errors] + ports.indices.filter { ports[$0].unread != .drop }.map { OutputPort(index: $0 + 1) }
         }
     }
 
@@ -90,4 +99,7 @@ public struct PipelineGraph: Sendable {
         self.nodes = nodes
         self.deadLetter = deadLetter
     }
+
+    /// Whether a node reads the port.
+    public func isRead(_ origin: Origin) -> Bool { nodes.contains { $0.inputs.joined().contains(origin) } }
 }

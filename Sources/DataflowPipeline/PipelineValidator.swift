@@ -155,8 +155,9 @@ struct PipelineValidator {
             }
             return
         }
-        let ports = ["errors"] + info.extraPorts
-        guard ports.contains(port.name) else {
+        let ports = ["errors"] + (feeder.config.map { feeder.descriptor.ports($0).map(\.name) } ?? [])
+        // The ports of a node whose settings have errors are not known.
+        guard feeder.config == nil || ports.contains(port.name) else {
             let suggestion = Suggestion.phrase(for: port.name, among: ports)
             collector.append(
                 Diagnostic(
@@ -206,7 +207,7 @@ struct PipelineValidator {
         /// Outputs by name; a node with errors has none.
         for position in order {
             let declaration = declarations[position]
-            guard let config = declaration.config, let inputs = origins(of: declaration, placed),
+            guard let config = declaration.config, let inputs = origins(of: declaration, placed, nodes),
                 let streams = inputStreams(of: declaration, inputs, nodes)
             else { continue }
             var outputs: [Stream]?
@@ -236,7 +237,8 @@ struct PipelineValidator {
             var best = declaration.mark
             var node: ConfigNode? = declaration.section
             for key in (diagnostic.path ?? "").split(separator: ".") {
-                node = node?[String(key)]
+                let element = Int(key).flatMap { index in node?.elements?.dropFirst(index).first }
+                node = node?[String(key)] ?? element
                 best = node?.mark ?? best
             }
             copy.mark = best
@@ -245,7 +247,9 @@ struct PipelineValidator {
     }
 
     /// nil where a node that feeds this one has errors.
-    private func origins(of declaration: NodeDeclaration, _ placed: [String: Int]) -> [[PipelineGraph.Origin]]? {
+    private func origins(
+        of declaration: NodeDeclaration, _ placed: [String: Int], _ nodes: [PipelineGraph.Node]
+    ) -> [[PipelineGraph.Origin]]? {
         if declaration.descriptor.info.role != .source, declaration.inputs.isEmpty { return nil }
         var inputs: [[PipelineGraph.Origin]] = []
         for references in declaration.inputs {
@@ -260,7 +264,7 @@ struct PipelineValidator {
                     origins.append(.init(node: node, port: .main))
                 case "errors": origins.append(.init(node: node, port: .errors))
                 case let name?:
-                    guard let extra = feeder.descriptor.info.extraPorts.firstIndex(of: name) else { return nil }
+                    guard let extra = nodes[node].ports.firstIndex(where: { $0.name == name }) else { return nil }
                     origins.append(.init(node: node, port: OutputPort(index: extra + 1)))
                 }
             }
@@ -294,6 +298,7 @@ struct PipelineValidator {
                         Field($0.name, $0.type, nullable: $0.nullable || $1.nullable)
                     })
             }
+            if declaration.descriptor.info.separatesInputs { union.name = references[0].text }
             streams.append(union)
         }
         return streams
@@ -341,13 +346,20 @@ struct PipelineValidator {
 
     private mutating func warnAboutLooseEnds(_ graph: PipelineGraph) {
         for (index, node) in graph.nodes.enumerated() where node.descriptor.info.role != .sink {
-            let isRead = graph.nodes.contains { $0.inputs.joined().contains(.init(node: index, port: .main)) }
-            if !isRead {
+            if !graph.isRead(.init(node: index, port: .main)) {
                 collector.append(
                     Diagnostic(
                         .warning, "unused-node", "nothing reads `\(node.name)`: its rows are counted and dropped",
                         at: node.mark,
                         length: node.name.count, path: "nodes.\(node.name)"))
+            }
+            for (position, port) in node.ports.enumerated() where port.unread == .deadLetterWithWarning {
+                guard !graph.isRead(.init(node: index, port: OutputPort(index: position + 1))) else { continue }
+                let fate = node.onError == .deadLetter ? "go to the dead letters" : "are counted and dropped"
+                collector.append(
+                    Diagnostic(
+                        .warning, "unused-port", "nothing reads `\(node.name).\(port.name)`: its rows \(fate)",
+                        at: node.mark, length: node.name.count, path: "nodes.\(node.name)"))
             }
         }
     }
@@ -357,12 +369,7 @@ struct PipelineValidator {
         -> PipelineGraph.Node?
     {
         let isNeeded = graph.nodes.indices.contains { index in
-            let node = graph.nodes[index]
-            let ports = [OutputPort.errors] + node.descriptor.info.extraPorts.indices.map { OutputPort(index: $0 + 1) }
-            return node.onError == .deadLetter
-                && ports.contains { port in
-                    !graph.nodes.contains { $0.inputs.joined().contains(.init(node: index, port: port)) }
-                }
+            graph.nodes[index].deadLetterPorts.contains { !graph.isRead(.init(node: index, port: $0)) }
         }
         guard isNeeded else { return nil }
         guard let descriptor = registry["file-sink"], case .sink(let commits, _) = descriptor.factory else {
@@ -397,7 +404,12 @@ extension StreamKind {
 extension PipelineGraph {
     /// Projection push-down: from the sinks upwards, each node says which columns of its inputs it needs.
     mutating func propagateUsedColumns() {
-        var used: [ColumnSet] = nodes.map { node in
+        var used: [ColumnSet] = nodes.enumerated().map { index, node in
+            // Dead letters are whole rows.
+            let isSetAside = node.deadLetterPorts.contains {
+                $0 != .errors && !isRead(.init(node: index, port: $0))
+            }
+            if isSetAside { return .all }
             // The runtime reads these itself: it hashes by the key and keeps watermarks by the time.
             var own = Set<String>()
             if let stream = node.outputs.first {
@@ -413,7 +425,7 @@ extension PipelineGraph {
             let needed = node.descriptor.columnsUsed(
                 node.config, node.inputStreams, node.descriptor.info.role == .sink ? .all : used[index])
             for (port, origins) in node.inputs.enumerated() {
-                for origin in origins where origin.port == .main {
+                for origin in origins where origin.port != .errors {
                     used[origin.node] = used[origin.node].union(port < needed.count ? needed[port] : .all)
                 }
             }

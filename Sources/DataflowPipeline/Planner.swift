@@ -147,12 +147,8 @@ private struct Planner {
     private mutating func addDeadLetters() {
         guard let sink = graph.deadLetter else { return }
         var task: Int?
-        for index in graph.nodes.indices where graph.nodes[index].onError == .deadLetter {
-            let node = graph.nodes[index]
-            let extra = node.descriptor.info.extraPorts.indices.map { OutputPort(index: $0 + 1) }
-            for port in [OutputPort.errors] + extra {
-                let isRead = graph.nodes.contains { $0.inputs.joined().contains(.init(node: index, port: port)) }
-                guard !isRead else { continue }
+        for index in graph.nodes.indices {
+            for port in graph.nodes[index].deadLetterPorts where !graph.isRead(.init(node: index, port: port)) {
                 let target: Int
                 if let task {
                     target = task

@@ -24,7 +24,8 @@ public enum Reference {
         if !info.inputs.isEmpty {
             text += "Inputs, named in `from: { \(info.inputs.map { "\($0): …" }.joined(separator: ", ")) }`.\n\n"
         }
-        let ports = (["errors"] + info.extraPorts).map { "`<node>.\($0)`" }
+        var ports = (["errors"] + info.extraPorts.map(\.name)).map { "`<node>.\($0)`" }
+        if let setting = info.portsSetting { ports.append("`<node>.<name>` for each name in `\(setting)`") }
         text += "Ports besides the main output: \(ports.joined(separator: ", ")).\n\n"
         text += "## Settings\n\n\(descriptor.markdown())\n"
         text +=
@@ -33,7 +34,8 @@ public enum Reference {
         if info.role != .source {
             text +=
                 info.inputs.isEmpty
-                ? "    from: …\n" : "    from: { \(info.inputs.map { "\($0): …" }.joined(separator: ", ")) }\n"
+                ? (info.separatesInputs ? "    from: […, …]\n" : "    from: …\n")
+                : "    from: { \(info.inputs.map { "\($0): …" }.joined(separator: ", ")) }\n"
         }
         let template = descriptor.template().split(separator: "\n").map { "    \($0)\n" }.joined()
         return text + template + "```\n"

@@ -59,13 +59,20 @@ public struct TestPipeline: Sendable {
             }
             guard parts.count > 1 else { return .init(node: index, port: .main) }
             if parts[1] == "errors" { return .init(node: index, port: .errors) }
-            guard let port = nodes[index].descriptor.info.extraPorts.firstIndex(of: String(parts[1])) else {
+            guard let port = nodes[index].ports.firstIndex(where: { $0.name == parts[1] }) else {
                 preconditionFailure("there is no port \(text)")
             }
             return .init(node: index, port: OutputPort(index: port + 1))
         }
-        let inputs = origins.isEmpty ? [] : [origins]
-        let streams = inputs.compactMap { $0.first.map { nodes[$0.node].stream(of: $0.port) } }
+        let separates = descriptor.info.separatesInputs
+        let inputs = separates ? origins.map { [$0] } : origins.isEmpty ? [] : [origins]
+        let streams = zip(inputs, from).compactMap { origins, name in
+            origins.first.map { origin in
+                var stream = nodes[origin.node].stream(of: origin.port)
+                if separates { stream.name = name }
+                return stream
+            }
+        }
         let outputs = try descriptor.outputs(config, streams)
         nodes.append(
             PipelineGraph.Node(

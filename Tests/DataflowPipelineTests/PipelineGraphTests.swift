@@ -27,11 +27,34 @@ private func pipeline(_ nodes: String) -> String {
             pipeline(
                 """
                 rows: { type: rows-source, columns: { a: int64, b: string, c: string } }
-                one: { type: pick, from: rows }
-                two: { type: pick, from: one, column: b }
+                one: { type: pick, from: rows, on_error: drop }
+                two: { type: pick, from: one, column: b, on_error: drop }
                 out: { type: log-sink, from: two }
                 """))
         #expect(definition.graph.nodes.map(\.usedColumns) == [.some(["b"]), .some(["b"]), .all, .some([])])
+    }
+
+    @Test func `rows that are set aside are whole, and the columns that a port's reader needs are used`() throws {
+        let definition = try validate(
+            pipeline(
+                """
+                rows: { type: rows-source, columns: { a: int64, b: string, c: string } }
+                aside: { type: pick, from: rows }
+                two: { type: pick, from: aside, column: b, on_error: drop }
+                out: { type: log-sink, from: two }
+                """))
+        #expect(definition.graph.nodes.prefix(2).map(\.usedColumns) == [.all, .all])
+        let read = try validate(
+            pipeline(
+                """
+                rows: { type: rows-source, columns: { a: int64, b: string, c: string } }
+                one: { type: pick, from: rows }
+                two: { type: pick, from: one, column: b, on_error: drop }
+                late: { type: pick, from: one.late, column: c, on_error: drop }
+                out: { type: log-sink, from: two }
+                also: { type: log-sink, from: late }
+                """))
+        #expect(read.graph.nodes.prefix(2).map(\.usedColumns) == [.some(["b", "c"]), .some(["b", "c"])])
     }
 
     @Test func `the key of an upsert stream is always used`() throws {

@@ -1,10 +1,10 @@
-public import DataflowOperator
+public import DataflowConfig
 
-/// `emit:` of a window-agg: when results leave.
+/// `emit:` of operators whose results change until they are final: when they leave.
 public enum Emission: ConfigValue, Hashable {
-    /// `on_close`: when the window closes.
+    /// `on_close`: once, when they are final.
     case onClose
-    /// A duration: whenever a group has changed, but no closer than this.
+    /// A duration: whenever they have changed, but no closer than this.
     case every(Duration)
 
     public static var typeName: String { "`on_close` or duration" }
