@@ -1,4 +1,5 @@
 public import DataflowOperator
+import Dedupe
 import Explode
 import FileSink
 import FileSource
@@ -6,15 +7,19 @@ import GenerateSource
 import HTTPSource
 import JSONParse
 import PgSink
+import Sample
 import Select
+import Split
 import StdoutSink
 import TopN
+import Union
 import WindowAgg
 
 /// The plugins of the standard build: one line for each folder in `plugins/`.
 public enum BuiltinPlugins {
     public static var all: [any Plugin.Type] {
         [
+            DedupePlugin.self,
             ExplodePlugin.self,
             FileSinkPlugin.self,
             FileSourcePlugin.self,
@@ -22,9 +27,12 @@ public enum BuiltinPlugins {
             HTTPSourcePlugin.self,
             JSONParsePlugin.self,
             PgSinkPlugin.self,
+            SamplePlugin.self,
             SelectPlugin.self,
+            SplitPlugin.self,
             StdoutSinkPlugin.self,
             TopNPlugin.self,
+            UnionPlugin.self,
             WindowAggPlugin.self,
         ]
     }

@@ -21,6 +21,18 @@ struct OrderedIDs: Sendable {
         return first
     }
 
+    /// The first `n` numbers and those that follow and tie with the n-th.
+    func prefix(_ n: Int, withTies isTie: (Int32, Int32) -> Bool) -> [Int32] {
+        var first: [Int32] = []
+        for block in blocks {
+            for id in block {
+                if first.count >= n, let last = first.last, !isTie(last, id) { return first }
+                first.append(id)
+            }
+        }
+        return first
+    }
+
     /// Puts a number in. `isBefore` orders it and those that are in strictly.
     mutating func insert(_ id: Int32, _ isBefore: (Int32, Int32) -> Bool) {
         count += 1

@@ -9,8 +9,14 @@ struct TopNPlan: Sendable {
     let input: Schema
     /// Positions of the partition columns.
     let partition: [Int]
+    /// The order as it is written.
+    let written: [RowOrdering.Term]
     /// The whole order within a partition: what is written, then the remaining columns.
     let terms: [RowOrdering.Term]
+    /// Whether rows that are equal to the n-th in the written order are kept too.
+    let includesTies: Bool
+    /// Position of the event time among the columns, where a partition leaves once when that has passed.
+    let closingTime: Int?
     /// Positions of an upsert input's key.
     let key: [Int]?
 
@@ -64,6 +70,7 @@ struct TopNPlan: Sendable {
             }
         }
         let named = Set(terms.map(\.column) + partition)
+        written = terms
         self.terms = terms + schema.fields.indices.filter { !named.contains($0) }.map { .init(column: $0) }
         if key == nil, n > 1, let index = schema.index(of: TopNPlan.rank.name) {
             collector.append(
@@ -73,7 +80,42 @@ struct TopNPlan: Sendable {
                     at: config.orderBy.first?.text.mark ?? .unknown,
                     hint: "rename it in a select node in front of this one"))
         }
+        includesTies = config.ties == .including
+        closingTime = config.emit == .onClose ? stream.eventTime.flatMap(schema.index(of:)) : nil
+        if let problem = TopNPlan.problem(config, stream, partition: partition.map { schema.fields[$0].name }) {
+            collector.append(problem)
+        }
         try collector.throwErrors()
+    }
+
+    /// What `emit` and `ties` need of the input.
+    private static func problem(_ config: TopNConfig, _ stream: Stream, partition: [String]) -> Diagnostic? {
+        guard config.emit == .onClose else {
+            guard config.ties == .including, stream.kind == .append else { return nil }
+            return .error(
+                field: "ties", code: "key-combination",
+                "`ties: include` needs `emit: on_close` behind a stream of facts: rows that tie have the same rank, and an update could not say which of them it replaces"
+            )
+        }
+        guard stream.kind == .append else {
+            return .error(
+                field: "emit", code: "key-combination",
+                "`emit: on_close` needs a stream of facts: the rows of an upsert stream (by \((stream.kind.key ?? []).joined(separator: ", "))) can change at any time, so no partition is ever final"
+            )
+        }
+        guard let time = stream.eventTime else {
+            return .error(
+                field: "emit", code: "event-time",
+                "`emit: on_close` needs event time, which the input does not have",
+                hint: "declare it where the column first appears: `event_time: { column: … }`")
+        }
+        guard partition.contains(time) else {
+            return .error(
+                field: "emit", code: "event-time",
+                "`emit: on_close` needs the event time `\(time)` in `partition_by`: a partition is final when the watermark has passed its time",
+                hint: "write `partition_by: [\(([time] + partition).joined(separator: ", "))]`")
+        }
+        return nil
     }
 
     private static func unknown(_ name: String, _ schema: Schema, at mark: Mark) -> Diagnostic {
@@ -88,6 +130,10 @@ struct TopNPlan: Sendable {
 
     /// What leaves the node.
     var output: Stream {
+        if let closingTime {
+            return Stream(
+                hasRank ? Schema(input.fields + [TopNPlan.rank]) : input, eventTime: input.fields[closingTime].name)
+        }
         let names = partition.map { input.fields[$0].name }
         if let key {
             let own = key.filter { !partition.contains($0) }.map { input.fields[$0].name }

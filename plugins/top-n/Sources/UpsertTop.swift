@@ -62,7 +62,7 @@ final class UpsertTop: Top {
     func restored() {
         for partition in changed {
             tops[Int(partition)].isChanged = false
-            tops[Int(partition)].told = tops[Int(partition)].order.prefix(plan.n)
+            tops[Int(partition)].told = best(partition)
             for id in tops[Int(partition)].told {
                 entries[Int(id)].toldIn = partition
                 entries[Int(id)].isChanged = false
@@ -104,6 +104,12 @@ final class UpsertTop: Top {
     private func forget(_ id: Int32) {
         entries[Int(id)] = Entry()
         keys.remove(id)
+    }
+
+    /// The keys whose rows are a partition's top.
+    private func best(_ partition: Int32) -> [Int32] {
+        guard plan.includesTies else { return tops[Int(partition)].order.prefix(plan.n) }
+        return tops[Int(partition)].order.prefix(plan.n, withTies: { rows.compare($0, $1, plan.written) == 0 })
     }
 
     private func isBefore(_ left: Int32, _ right: Int32) -> Bool { rows.compare(left, right, plan.terms) < 0 }
@@ -148,7 +154,7 @@ final class UpsertTop: Top {
         position = 0
         for partition in changed {
             round &+= 1
-            let top = tops[Int(partition)].order.prefix(plan.n)
+            let top = best(partition)
             for id in top {
                 entries[Int(id)].round = round
                 if entries[Int(id)].toldIn != partition || entries[Int(id)].isChanged { emitting.append(id) }
