@@ -46,7 +46,7 @@ let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "
 
 let plugins = [
     PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl", "CSimdJSON"]),
-    PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["CZlib"]),
+    PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["DataflowFiles"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["CSimdJSON"]),
     PluginFolder(name: "select", module: "Select", libraries: contract),
@@ -57,7 +57,8 @@ let plugins = [
     PluginFolder(name: "union", module: "Union", libraries: contract),
     PluginFolder(name: "sample", module: "Sample", libraries: contract),
     PluginFolder(name: "split", module: "Split", libraries: contract),
-    PluginFolder(name: "pg-sink", module: "PgSink", libraries: contract + ["CPostgreSQL", "DataflowText"]),
+    PluginFolder(name: "lookup", module: "Lookup", libraries: contract + ["DataflowFiles", "DataflowPostgres"]),
+    PluginFolder(name: "pg-sink", module: "PgSink", libraries: contract + ["DataflowPostgres", "DataflowText"]),
     PluginFolder(name: "file-sink", module: "FileSink", libraries: contract + ["DataflowText"]),
     PluginFolder(name: "stdout-sink", module: "StdoutSink", libraries: contract + ["DataflowText"]),
 ]
@@ -95,6 +96,9 @@ let package = Package(
         room("DataflowExpression", ["DataflowColumnar", "CRE2"]),
         room("DataflowConfig"),
         room("DataflowOperator", contract + ["DataflowText", log]),
+        // What several plugins share: files in records, connections to PostgreSQL.
+        room("DataflowFiles", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
+        room("DataflowPostgres", ["CPostgreSQL"]),
         room("DataflowPipeline", contract + ["DataflowOperator", "CYAML"]),
         room("DataflowCheckpoint", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room(

@@ -6,6 +6,7 @@ import FileSource
 import GenerateSource
 import HTTPSource
 import JSONParse
+import Lookup
 import PgSink
 import Sample
 import Select
@@ -26,6 +27,7 @@ public enum BuiltinPlugins {
             GenerateSourcePlugin.self,
             HTTPSourcePlugin.self,
             JSONParsePlugin.self,
+            LookupPlugin.self,
             PgSinkPlugin.self,
             SamplePlugin.self,
             SelectPlugin.self,

@@ -71,3 +71,17 @@ extension ErrorRows {
         }
     }
 }
+
+extension ErrorRows {
+    /// Adds the rows of `batch` at `rows`, each as a JSON object; `reason` is asked once a row.
+    public mutating func append(
+        code: OperatorError.Code, rows: Values<Int32>, of batch: RecordBatch, reason: (Int) -> String
+    ) {
+        guard let texts = JSONRows.column(batch.take(rows)).viewValues else { return }
+        texts.withUnsafeViews { texts in
+            for index in 0..<rows.count {
+                append(code: code, reason: reason(Int(rows[index])), raw: texts.bytes(index))
+            }
+        }
+    }
+}

@@ -18,7 +18,8 @@ public final class OperatorHarness<T: Transform> {
     /// Rows given to `process`, of all inputs.
     public private(set) var rowsIn = 0
 
-    private let transform: T
+    /// The operator itself, for what only it can tell.
+    public let transform: T
     private let localStage: (stage: any Transform, tick: TickRequest, counters: OperatorCounters)?
     private var nextCheckpoint: UInt64 = 1
 

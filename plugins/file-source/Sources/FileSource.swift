@@ -1,3 +1,4 @@
+import DataflowFiles
 public import DataflowOperator
 
 /// Reads files record by record, every one exactly once across restarts.

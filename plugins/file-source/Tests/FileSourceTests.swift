@@ -1,5 +1,6 @@
 import DataflowColumnar
 import DataflowConfig
+import DataflowFiles
 import DataflowOperator
 import Foundation
 import Logging

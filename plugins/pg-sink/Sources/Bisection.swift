@@ -1,3 +1,5 @@
+import DataflowPostgres
+
 /// Decides which rows to send next when the server refuses some, so that the good ones all arrive and the bad ones are
 /// found: pure, without a connection.
 ///

@@ -1,4 +1,5 @@
 import DataflowColumnar
+import DataflowPostgres
 
 /// The table `dataflow_commits` on the server: reads, claims and advances the row of one sink.
 struct CommitTable {

@@ -1,4 +1,5 @@
 import DataflowColumnar
+import DataflowPostgres
 
 /// What the server knows of the target table, read once at open; and the check that the stream fits.
 struct PgCatalog {

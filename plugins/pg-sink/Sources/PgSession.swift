@@ -1,4 +1,5 @@
 import DataflowOperator
+import DataflowPostgres
 import Logging
 
 /// The connection in use and what is known of it; a lost connection takes all of that with it.

@@ -1,4 +1,5 @@
 public import DataflowOperator
+import DataflowPostgres
 import Logging
 
 extension PgSink {

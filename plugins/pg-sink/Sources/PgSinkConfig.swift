@@ -1,4 +1,5 @@
 public import DataflowOperator
+import DataflowPostgres
 
 /// The settings of `pg-sink`.
 public struct PgSinkConfig: OperatorConfig {

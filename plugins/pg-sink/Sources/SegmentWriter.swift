@@ -1,4 +1,5 @@
 import DataflowColumnar
+import DataflowPostgres
 
 /// Puts encoded rows into the open transaction, and finds out which of them the server refuses.
 struct SegmentWriter {

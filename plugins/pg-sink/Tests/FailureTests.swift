@@ -1,4 +1,5 @@
 import DataflowOperator
+import DataflowPostgres
 import DataflowTesting
 import Foundation
 import Synchronization

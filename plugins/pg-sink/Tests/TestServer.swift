@@ -1,4 +1,5 @@
 import DataflowOperator
+import DataflowPostgres
 import Foundation
 import Logging
 import Testing

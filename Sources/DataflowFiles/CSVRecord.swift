@@ -2,21 +2,23 @@ import DataflowColumnar
 import Glibc
 
 /// Splits one CSV record into fields (RFC 4180): a quoted field may hold delimiters, line ends and doubled quotes.
-struct CSVRecord {
+package struct CSVRecord {
     /// Where a field's bytes stand in the record; `escaped` when doubled quotes must become single ones.
-    struct Span {
-        var range: Range<Int>
-        var escaped: Bool
+    package struct Span {
+        package var range: Range<Int>
+        package var escaped: Bool
     }
 
     /// Every field, or nil when a quote is not closed or something follows a closing one. O(bytes).
-    static func split(_ bytes: UnsafeRawBufferPointer, delimiter: UInt8) -> [Span]? {
+    package static func split(_ bytes: UnsafeRawBufferPointer, delimiter: UInt8) -> [Span]? {
         var spans: [Span] = []
         return scan(bytes, delimiter: delimiter, { spans.append($0) }) ? spans : nil
     }
 
     /// Appends the first `width` fields; false, and nothing appended, where the record is wrong or has fewer. O(bytes).
-    static func split(_ bytes: UnsafeRawBufferPointer, delimiter: UInt8, width: Int, into spans: inout [Span]) -> Bool {
+    package static func split(_ bytes: UnsafeRawBufferPointer, delimiter: UInt8, width: Int, into spans: inout [Span])
+        -> Bool
+    {
         let before = spans.count
         var count = 0
         let isWhole = scan(bytes, delimiter: delimiter) { span in
@@ -66,7 +68,7 @@ struct CSVRecord {
     }
 
     /// The text of a field, doubled quotes made single.
-    static func unescape(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+    package static func unescape(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(bytes.count)
         var i = 0

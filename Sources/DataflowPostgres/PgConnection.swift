@@ -3,27 +3,27 @@ import Glibc
 
 /// One connection to a PostgreSQL server: owns libpq's `PGconn`.
 ///
-/// All calls wait on the calling thread (the sink runs on its own) with `poll(2)`, so that each obeys `timeout`
+/// All calls wait on the calling thread (one of our own, never the cooperative pool) with `poll(2)`, so that each obeys `timeout`
 /// and the cancellation of the task. After a failure of kind `connection` the object is useless: make a new one.
 /// Not `Sendable`; one transaction, one COPY at a time.
-final class PgConnection {
+package final class PgConnection {
     /// What the notice callback fills; libpq holds an unretained pointer to it as long as the connection lives.
     private final class Notices {
         var pending: [(severity: String, text: String)] = []
     }
 
-    private let handle: OpaquePointer
+    let handle: OpaquePointer
     private let notices = Notices()
-    private let timeout: Duration
+    let timeout: Duration
     private let onNotice: (_ severity: String, _ text: String) -> Void
 
     /// A moment of a statement's life, for tests that let things fail exactly there.
-    enum Moment: Equatable {
+    package enum Moment: Equatable {
         case willSend(String), didFinish(String)
     }
 
     /// Called at every moment; nil but in tests.
-    var observe: ((Moment) throws(PgFailure) -> Void)?
+    package var observe: ((Moment) throws(PgFailure) -> Void)?
 
     /// Connects; waits at most `connect_timeout` of the settings for each host.
     ///
@@ -31,7 +31,7 @@ final class PgConnection {
     ///   - timeout: how long one statement may take, or one COPY may stand without the server reading.
     ///   - onNotice: is told the server's notices, after the call during which they arrived.
     /// - Throws: `connection` if it may succeed later, `configuration` if not (password, database, TLS).
-    init(
+    package init(
         _ settings: PgSettings, timeout: Duration, onNotice: @escaping (_ severity: String, _ text: String) -> Void
     ) throws(PgFailure) {
         let made = settings.withKeywordsAndValues { PQconnectdbParams($0, $1, 0) }
@@ -52,22 +52,22 @@ final class PgConnection {
     }
 
     /// `user@host:port/database`, of the host that answered.
-    var endpoint: String {
+    package var endpoint: String {
         func text(_ value: UnsafeMutablePointer<CChar>?) -> String { value.map { String(cString: $0) } ?? "" }
         return "\(text(PQuser(handle)))@\(text(PQhost(handle))):\(text(PQport(handle)))/\(text(PQdb(handle)))"
     }
 
     /// For example 150004 for 15.4.
-    var serverVersion: Int { Int(PQserverVersion(handle)) }
+    package var serverVersion: Int { Int(PQserverVersion(handle)) }
 
     /// The process of the server that serves this connection.
-    var backendPID: Int { Int(PQbackendPID(handle)) }
+    package var backendPID: Int { Int(PQbackendPID(handle)) }
 
     // MARK: Statements
 
     /// Runs one or more statements without parameters; returns the last result.
     @discardableResult
-    func execute(_ sql: String) throws(PgFailure) -> PgResult {
+    package func execute(_ sql: String) throws(PgFailure) -> PgResult {
         try observe?(.willSend(sql))
         try send(PQsendQuery(handle, sql))
         let result = try finishStatement()
@@ -77,7 +77,7 @@ final class PgConnection {
 
     /// Runs one statement with text parameters ($1 …); results are text.
     @discardableResult
-    func query(_ sql: String, _ parameters: [String?]) throws(PgFailure) -> PgResult {
+    package func query(_ sql: String, _ parameters: [String?]) throws(PgFailure) -> PgResult {
         let texts = parameters.map { $0.flatMap { UnsafePointer(strdup($0)) } }
         defer { for text in texts { free(UnsafeMutablePointer(mutating: text)) } }
         try observe?(.willSend(sql))
@@ -91,7 +91,7 @@ final class PgConnection {
 
     /// Starts a `COPY … FROM STDIN`, before which other statements may stand; afterwards only ``copy(_:)`` and
     /// ``endCopy()`` may be called, until the latter has returned or failed.
-    func startCopy(_ sql: String) throws(PgFailure) {
+    package func startCopy(_ sql: String) throws(PgFailure) {
         try observe?(.willSend(sql))
         try send(PQsendQuery(handle, sql))
         while let result = try nextResult() {
@@ -107,7 +107,7 @@ final class PgConnection {
     }
 
     /// Sends part of the copied stream; cut anywhere. Returns when libpq's buffer is empty again.
-    func copy(_ bytes: UnsafeRawBufferPointer) throws(PgFailure) {
+    package func copy(_ bytes: UnsafeRawBufferPointer) throws(PgFailure) {
         var offset = 0
         while offset < bytes.count {
             let count = min(bytes.count - offset, 1 << 18)
@@ -122,7 +122,7 @@ final class PgConnection {
     }
 
     /// Ends the copy and returns how many rows the server has taken.
-    func endCopy() throws(PgFailure) -> Int {
+    package func endCopy() throws(PgFailure) -> Int {
         try observe?(.willSend("end of copy"))
         guard PQputCopyEnd(handle, nil) == 1 else { throw connectionFailure() }
         try flush()
@@ -133,7 +133,7 @@ final class PgConnection {
 
     // MARK: Waiting
 
-    private func send(_ sent: Int32) throws(PgFailure) {
+    func send(_ sent: Int32) throws(PgFailure) {
         guard sent == 1 else { throw connectionFailure() }
         try flush()
     }
@@ -156,7 +156,7 @@ final class PgConnection {
         }
     }
 
-    private func nextResult() throws(PgFailure) -> PgResult? {
+    func nextResult() throws(PgFailure) -> PgResult? {
         if PQisBusy(handle) != 0 {
             let deadline = ContinuousClock.now + timeout
             while PQisBusy(handle) != 0 {
@@ -168,7 +168,7 @@ final class PgConnection {
     }
 
     /// Takes all results; throws the first failure after the last result, so that the connection can go on.
-    private func finishStatement() throws(PgFailure) -> PgResult {
+    func finishStatement() throws(PgFailure) -> PgResult {
         var last: PgResult?
         var failure: PgFailure?
         while let result = try nextResult() {
@@ -182,14 +182,14 @@ final class PgConnection {
         return last
     }
 
-    private func drain() throws(PgFailure) {
+    func drain() throws(PgFailure) {
         while let _ = try nextResult() {
             if PQstatus(handle) == CONNECTION_BAD { throw connectionFailure() }
         }
         reportNotices()
     }
 
-    private func wait(for events: Int16, until deadline: ContinuousClock.Instant) throws(PgFailure) -> Int16 {
+    func wait(for events: Int16, until deadline: ContinuousClock.Instant) throws(PgFailure) -> Int16 {
         while true {
             if Task.isCancelled { throw PgFailure(.cancelled, "the pipeline is being stopped") }
             if ContinuousClock.now >= deadline {
@@ -212,14 +212,14 @@ final class PgConnection {
     // MARK: Failures
 
     /// A failed statement on a connection that broke is a failure of the connection, whatever else was said.
-    private func located(_ failure: PgFailure) -> PgFailure {
+    func located(_ failure: PgFailure) -> PgFailure {
         guard PQstatus(handle) == CONNECTION_BAD else { return failure }
         var lost = failure
         lost.kind = .connection
         return lost
     }
 
-    private func connectionFailure() -> PgFailure {
+    func connectionFailure() -> PgFailure {
         reportNotices()
         // What the server said last (an administrator's command, a shutdown) explains more than "connection closed".
         if PQstatus(handle) == CONNECTION_BAD || PQsocket(handle) < 0 {
@@ -235,7 +235,7 @@ final class PgConnection {
     }
 
     /// libpq gives no SQLSTATE for a failed connection attempt, only the server's text.
-    static func connectFailure(_ message: String) -> PgFailure {
+    package static func connectFailure(_ message: String) -> PgFailure {
         let permanent = [
             "password authentication failed", "no password supplied", "authentication failed", "no pg_hba.conf entry",
             "does not exist", "is not permitted to log in", "not currently accepting connections",

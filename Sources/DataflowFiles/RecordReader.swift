@@ -3,46 +3,46 @@ import DataflowOperator
 import Glibc
 
 /// Where one record stands in a chunk.
-struct RecordSpan {
-    var offset: Int
-    var length: Int
+package struct RecordSpan {
+    package var offset: Int
+    package var length: Int
 }
 
 /// Whole records of a file in one buffer.
-struct RecordChunk {
-    var buffer: Buffer
+package struct RecordChunk {
+    package var buffer: Buffer
     /// Ascending; line ends and empty lines left out.
-    var records: [RecordSpan]
+    package var records: [RecordSpan]
     /// Position in the file of the buffer's first byte.
-    var position: Int64
+    package var position: Int64
 }
 
 /// A record longer than allowed, which was passed over.
-struct OversizeRecord {
-    var position: Int64
-    var byteCount: Int64
+package struct OversizeRecord {
+    package var position: Int64
+    package var byteCount: Int64
     /// The beginning of it.
-    var head: [UInt8]
+    package var head: [UInt8]
 }
 
 /// Cuts a file into records: lines, or for CSV lines whose quotes are closed.
 ///
 /// Reads a chunk into fresh memory, finds the last complete record and carries the rest over into the next chunk, so
 /// the records of a chunk are slices of one buffer. A record longer than a chunk makes the buffer grow up to the limit.
-final class RecordReader {
-    let file: InputFile
+package final class RecordReader {
+    package let file: InputFile
     private let chunkByteCount: Int
     private let maxRecordByteCount: Int
     private let quoted: Bool
     private var carry: [UInt8] = []
     private var atEnd = false
     /// Position behind the last record that was handed out: what a checkpoint keeps.
-    private(set) var position: Int64
+    package private(set) var position: Int64
 
     /// - Parameters:
     ///   - position: where to begin; must be the start of a record.
     ///   - quoted: line ends between double quotes belong to the record.
-    init(
+    package init(
         _ file: InputFile, from position: Int64, chunkByteCount: Int, maxRecordByteCount: Int, quoted: Bool
     ) throws(OperatorError) {
         self.file = file
@@ -54,10 +54,10 @@ final class RecordReader {
     }
 
     /// True when everything has been handed out.
-    var isFinished: Bool { atEnd && carry.isEmpty }
+    package var isFinished: Bool { atEnd && carry.isEmpty }
 
     /// The next records, or nil at the end of the file. `oversize` gets what was passed over on the way.
-    func next(oversize: inout [OversizeRecord]) throws(OperatorError) -> RecordChunk? {
+    package func next(oversize: inout [OversizeRecord]) throws(OperatorError) -> RecordChunk? {
         var wanted = chunkByteCount
         while true {
             if isFinished { return nil }

@@ -1,11 +1,11 @@
 import CPostgreSQL
 
 /// One result of a statement: owns libpq's `PGresult` and frees it.
-final class PgResult {
+package final class PgResult {
     private let handle: OpaquePointer
 
     /// Takes over `handle`.
-    init(taking handle: OpaquePointer) {
+    package init(taking handle: OpaquePointer) {
         self.handle = handle
     }
 
@@ -13,17 +13,21 @@ final class PgResult {
         PQclear(handle)
     }
 
-    var status: ExecStatusType { PQresultStatus(handle) }
+    package var status: ExecStatusType { PQresultStatus(handle) }
 
-    var rowCount: Int { Int(PQntuples(handle)) }
+    package var rowCount: Int { Int(PQntuples(handle)) }
 
-    var columnCount: Int { Int(PQnfields(handle)) }
+    package var columnCount: Int { Int(PQnfields(handle)) }
+
+    func columnName(_ column: Int32) -> String { PQfname(handle, column).map { String(cString: $0) } ?? "" }
+
+    func columnType(_ column: Int32) -> UInt32 { PQftype(handle, column) }
 
     /// The number of rows which the statement wrote, 0 for statements that do not say.
-    var affectedRows: Int { PQcmdTuples(handle).flatMap { Int(String(cString: $0)) } ?? 0 }
+    package var affectedRows: Int { PQcmdTuples(handle).flatMap { Int(String(cString: $0)) } ?? 0 }
 
     /// The text of a value, nil for null.
-    subscript(row: Int, column: Int) -> String? {
+    package subscript(row: Int, column: Int) -> String? {
         guard PQgetisnull(handle, Int32(row), Int32(column)) == 0,
             let text = PQgetvalue(handle, Int32(row), Int32(column))
         else { return nil }
@@ -31,15 +35,15 @@ final class PgResult {
     }
 
     /// The value as an integer, nil for null.
-    func integer(_ row: Int, _ column: Int) -> Int64? { self[row, column].flatMap { Int64($0) } }
+    package func integer(_ row: Int, _ column: Int) -> Int64? { self[row, column].flatMap { Int64($0) } }
 
     /// The value of a boolean column; null is false.
-    func flag(_ row: Int, _ column: Int) -> Bool { self[row, column] == "t" }
+    package func flag(_ row: Int, _ column: Int) -> Bool { self[row, column] == "t" }
 
     /// The failure that this result reports, nil if the statement succeeded.
-    var failure: PgFailure? {
+    package var failure: PgFailure? {
         switch status {
-        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_COPY_IN, PGRES_EMPTY_QUERY: return nil
+        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_EMPTY_QUERY: return nil
         default: break
         }
         let state = field("C")
@@ -55,14 +59,14 @@ final class PgResult {
         PQresultErrorField(handle, Int32(code.value)).map { PgResult.oneLine(String(cString: $0)) }
     }
 
-    static func oneLine(_ text: String) -> String {
+    package static func oneLine(_ text: String) -> String {
         text.split(whereSeparator: \.isNewline).map { line in
             line.drop { $0 == " " || $0 == "\t" }
         }.joined(separator: " ")
     }
 
     /// The number in `COPY table, line 7, column a`, the context of an error inside a COPY.
-    static func copyRow(in context: String) -> Int? {
+    package static func copyRow(in context: String) -> Int? {
         guard context.hasPrefix("COPY ") || context.contains(" COPY ") else { return nil }
         var rest = context[...]
         while let comma = rest.firstIndex(of: ",") {

@@ -3,7 +3,7 @@ import Glibc
 /// Starts a detached thread of our own.
 ///
 /// - Parameter name: what it is for, should the system refuse it.
-func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
     final class Start {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }

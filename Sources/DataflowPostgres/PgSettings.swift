@@ -5,14 +5,14 @@ import Glibc
 ///
 /// Every setting of libpq may stand in the string (hosts, TLS, service, target_session_attrs …); what is not there
 /// comes from libpq's environment variables and files as usual.
-struct PgSettings {
+package struct PgSettings {
     /// Keywords and values in libpq's order. Holds the password: never print it.
-    private(set) var parameters: [(keyword: String, value: String)]
+    package private(set) var parameters: [(keyword: String, value: String)]
 
     /// Checks a connection URL (`postgresql://…`) or keyword string (`host=… dbname=…`). Does no I/O.
     ///
     /// - Throws: a `configuration` failure whose message shows nothing of the string but what is wrong with it.
-    init(parsing connection: String) throws(PgFailure) {
+    package init(parsing connection: String) throws(PgFailure) {
         if connection.utf8.contains(0) {
             throw PgFailure(.configuration, "the connection string holds a U+0000")
         }
@@ -33,8 +33,8 @@ struct PgSettings {
         }
     }
 
-    /// The settings with the sink's own values: text is UTF-8, and a dead peer is noticed within about a minute.
-    func withDefaults(applicationName: String, connectTimeout: Int) -> PgSettings {
+    /// The settings with our own values: text is UTF-8, and a dead peer is noticed within about a minute.
+    package func withDefaults(applicationName: String, connectTimeout: Int) -> PgSettings {
         var copy = self
         copy.parameters.removeAll { $0.keyword == "client_encoding" }
         copy.parameters.append(("client_encoding", "UTF8"))
@@ -54,7 +54,7 @@ struct PgSettings {
     }
 
     /// Where the connection goes, for messages: `user@host:port/database` as far as the string says so.
-    var summary: String {
+    package var summary: String {
         func value(_ keyword: String) -> String? {
             parameters.first { $0.keyword == keyword }.map(\.value).flatMap { $0.isEmpty ? nil : $0 }
         }
@@ -66,7 +66,7 @@ struct PgSettings {
     }
 
     /// Lends the keywords and values as the null-terminated arrays of `PQconnectdbParams`.
-    func withKeywordsAndValues<R>(
+    package func withKeywordsAndValues<R>(
         _ body: (UnsafePointer<UnsafePointer<CChar>?>, UnsafePointer<UnsafePointer<CChar>?>) -> R
     ) -> R {
         func duplicates(_ texts: [String]) -> [UnsafePointer<CChar>?] {
@@ -88,7 +88,7 @@ struct PgSettings {
     }
 
     /// libpq quotes parts of the string, sometimes all of it with the password, in what it says about a mistake.
-    static func hidingQuotes(_ text: String) -> String {
+    package static func hidingQuotes(_ text: String) -> String {
         var result = ""
         var inside = false
         for character in PgResult.oneLine(text) {

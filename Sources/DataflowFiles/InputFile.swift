@@ -5,22 +5,27 @@ import Glibc
 /// An open file to read from front to back, decompressed where its name ends in `.gz`.
 ///
 /// Owns the descriptor: opened in `init`, closed in `deinit`.
-final class InputFile {
+package final class InputFile {
     /// What tells one file from another that took its name.
-    struct Identity: Hashable {
-        var inode: UInt64
-        var byteCount: Int64
+    package struct Identity: Hashable {
+        package var inode: UInt64
+        package var byteCount: Int64
+
+        package init(inode: UInt64, byteCount: Int64) {
+            self.inode = inode
+            self.byteCount = byteCount
+        }
     }
 
-    let path: String
-    let identity: Identity
+    package let path: String
+    package let identity: Identity
     /// Bytes of content read so far (of decompressed content for `.gz`).
-    private(set) var position: Int64 = 0
+    package private(set) var position: Int64 = 0
     private let descriptor: Int32
     private let inflater: gzFile?
 
     /// Opens the file.
-    init(path: String) throws(OperatorError) {
+    package init(path: String) throws(OperatorError) {
         self.path = path
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw InputFile.failure("cannot be opened", path, errno) }
@@ -49,14 +54,14 @@ final class InputFile {
     }
 
     /// How much of the file has been read, 0 to 1 (of its compressed bytes for `.gz`).
-    var fraction: Double {
+    package var fraction: Double {
         guard identity.byteCount > 0 else { return 1 }
         let bytes = inflater.map { Int64(gzoffset($0)) } ?? position
         return Double(bytes) / Double(identity.byteCount)
     }
 
     /// Goes to a position of the content. O(1); O(position) for `.gz`.
-    func seek(to offset: Int64) throws(OperatorError) {
+    package func seek(to offset: Int64) throws(OperatorError) {
         let reached =
             inflater.map { Int64(gzseek($0, Int(offset), SEEK_SET)) } ?? Int64(lseek(descriptor, Int(offset), SEEK_SET))
         guard reached == offset else { throw InputFile.failure("cannot be read from byte \(offset) on", path, errno) }
@@ -64,7 +69,7 @@ final class InputFile {
     }
 
     /// Reads up to `memory.count` bytes; 0 at the end of the file.
-    func read(into memory: UnsafeMutableRawBufferPointer) throws(OperatorError) -> Int {
+    package func read(into memory: UnsafeMutableRawBufferPointer) throws(OperatorError) -> Int {
         if let inflater {
             let count = gzread(inflater, memory.baseAddress, UInt32(clamping: memory.count))
             var code: Int32 = 0
@@ -97,7 +102,7 @@ final class InputFile {
 }
 
 /// The files that patterns match, sorted by path, each once; a pattern without `*`, `?` and `[` is a path as it stands.
-func matchingFiles(_ patterns: [String]) -> (files: [String], unmatched: [String]) {
+package func matchingFiles(_ patterns: [String]) -> (files: [String], unmatched: [String]) {
     var files = Set<String>()
     var unmatched: [String] = []
     for pattern in patterns {

@@ -1,10 +1,10 @@
-/// What went wrong between the sink and PostgreSQL, in the terms in which the sink decides what to do next.
+/// What went wrong between us and PostgreSQL, in the terms in which one decides what to do next.
 ///
 /// A failure never holds a password: libpq does not print one, and ``PgSettings`` hides what a malformed connection
 /// string would show.
-struct PgFailure: Error, CustomStringConvertible {
+package struct PgFailure: Error, CustomStringConvertible {
     /// What to do about a failure.
-    enum Kind: Equatable {
+    package enum Kind: Equatable {
         /// There is no usable connection (lost, refused, the server starts up, shuts down or is full): connect again.
         case connection
         /// The transaction must be repeated on the same server: serialization, deadlock, cancelled statement, lock timeout.
@@ -19,16 +19,16 @@ struct PgFailure: Error, CustomStringConvertible {
         case unexpected
     }
 
-    var kind: Kind
+    package var kind: Kind
     /// The five characters of the server's SQLSTATE; nil when the message is the client's.
-    var sqlState: String?
-    var message: String
-    var detail: String?
-    var hint: String?
+    package var sqlState: String?
+    package var message: String
+    package var detail: String?
+    package var hint: String?
     /// The row, counted from 1, that the server names in the context of a failed COPY.
-    var copyRow: Int?
+    package var copyRow: Int?
 
-    init(
+    package init(
         _ kind: Kind, _ message: String, sqlState: String? = nil, detail: String? = nil, hint: String? = nil,
         copyRow: Int? = nil
     ) {
@@ -41,7 +41,7 @@ struct PgFailure: Error, CustomStringConvertible {
     }
 
     /// The class of a server's SQLSTATE (PostgreSQL 15, appendix A).
-    static func kind(ofSQLState state: String) -> Kind {
+    package static func kind(ofSQLState state: String) -> Kind {
         switch state {
         case "57014", "55P03", "55006": return .transaction
         case "57P01", "57P02", "57P03", "57P05", "25P03", "25006": return .connection
@@ -60,7 +60,7 @@ struct PgFailure: Error, CustomStringConvertible {
     }
 
     /// The message with the SQLSTATE, the detail and the hint of the server, on one line.
-    var description: String {
+    package var description: String {
         var text = message
         if let sqlState { text += " (SQLSTATE \(sqlState))" }
         if let detail { text += "; \(detail)" }
