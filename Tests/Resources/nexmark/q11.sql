@@ -1,8 +1,8 @@
--- A bid begins a session when the bidder's one before it is 10 seconds old: of touching windows Flink makes one, but 10 seconds
--- from start to start are the first that no longer merge.
+-- A bid begins a session when the bidder's one before it is more than 10 seconds old: Flink makes one of windows that touch
+-- (TimeWindow.intersects), so bids exactly 10 seconds apart are in one session.
 with starts as (
   select bidder, date_time,
-    case when date_time - lag(date_time) over (partition by bidder order by date_time) < interval '10 seconds'
+    case when date_time - lag(date_time) over (partition by bidder order by date_time) <= interval '10 seconds'
       then 0 else 1 end as is_start
   from bid
 ), sessions as (

@@ -56,7 +56,6 @@ struct AggregationPlan: Sendable {
                     "`state_ttl` needs a stream of facts: rows of an upsert stream are taken back when they are replaced, and that of a forgotten group could not be",
                     at: config.window.mark, hint: "leave `state_ttl` out; deletes free the state of this node"))
         }
-        collector.attempt { () throws(ConfigError) in try AggregationPlan.checkAvailable(config) }
         time = .none
         if window.isOverTime {
             time =
@@ -90,20 +89,9 @@ struct AggregationPlan: Sendable {
                 try AggregationPlan.append(entry.key, entry.value, &calls, schema, retracts: inputKey != nil)
             }
         }
-        AggregationPlan.checkNames(config, hasWindows: !AggregationPlan.outputFields(window).isEmpty, &collector)
+        AggregationPlan.checkNames(config, AggregationPlan.outputFields(window), &collector)
         try collector.throwErrors()
         try resolve(config, schema)
-    }
-
-    /// Refuses what the format names and this version does not have.
-    private static func checkAvailable(_ config: WindowAggConfig) throws(ConfigError) {
-        switch config.window.kind {
-        case .global, .tumbling, .sliding: return
-        case .session, .count:
-            throw ConfigError(
-                "not-available", "\(config.window.kind.word) windows are not available in this version",
-                at: config.window.mark)
-        }
     }
 
     private static func typed<Parsed>(
@@ -187,18 +175,16 @@ struct AggregationPlan: Sendable {
     }
 
     private static func checkNames(
-        _ config: WindowAggConfig, hasWindows: Bool, _ collector: inout DiagnosticCollector
+        _ config: WindowAggConfig, _ windowFields: [Field], _ collector: inout DiagnosticCollector
     ) {
-        var taken = Set(config.groupBy.terms.map(\.name))
-        if hasWindows {
-            for term in config.groupBy.terms where [windowStart.name, windowEnd.name].contains(term.name) {
-                collector.append(
-                    Diagnostic(
-                        .error, "duplicate-name", "the windows bring a column `\(term.name)` themselves",
-                        at: term.nameMark, hint: "give the group column another name"))
-            }
-            taken.formUnion([windowStart.name, windowEnd.name])
+        let own = windowFields.map(\.name)
+        for term in config.groupBy.terms where own.contains(term.name) {
+            collector.append(
+                Diagnostic(
+                    .error, "duplicate-name", "the windows bring a column `\(term.name)` themselves",
+                    at: term.nameMark, hint: "give the group column another name"))
         }
+        let taken = Set(config.groupBy.terms.map(\.name)).union(own)
         for entry in config.aggregates where taken.contains(entry.key) {
             collector.append(
                 Diagnostic(
@@ -245,7 +231,8 @@ struct AggregationPlan: Sendable {
     /// The columns in front of the group columns in the output.
     static func outputFields(_ window: WindowShape.Kind) -> [Field] {
         switch window {
-        case .global, .count: []
+        case .global: []
+        case .count: [CountWindows.windowNumber]
         case .tumbling, .sliding, .session: [windowStart, windowEnd]
         }
     }
@@ -262,10 +249,13 @@ struct AggregationPlan: Sendable {
         case .global:
             return Stream(
                 schema, kind: .upsert(key: keyFields.map(\.name)), deletes: inputKey != nil && !keyFields.isEmpty)
-        case .tumbling, .sliding:
+        case .tumbling, .sliding, .session:
             let names = (AggregationPlan.outputFields(window) + keyFields).map(\.name)
-            return Stream(schema, kind: updates ? .upsert(key: names) : .append, eventTime: eventTime)
-        case .session, .count: return Stream(schema, eventTime: eventTime)
+            // A session that grows gets another key.
+            let deletes = if case .session = window { updates } else { false }
+            return Stream(
+                schema, kind: updates ? .upsert(key: names) : .append, deletes: deletes, eventTime: eventTime)
+        case .count: return Stream(schema)
         }
     }
 

@@ -34,14 +34,10 @@ public final class WindowAgg: Transform {
         guard plan.inputKey == nil else { return nil }
         return LocalStage(output: plan.partial, partitioning: plan.exchange) { (context) throws(OperatorError) in
             switch plan.window {
-            case .global, .tumbling, .sliding: LocalAggregation(plan, config, context)
-            case .session, .count: throw WindowAgg.notAvailable(plan.window)
+            case .global, .tumbling, .sliding, .count: LocalAggregation(plan, config, context)
+            case .session(let gap): LocalSessions(plan, gap: gap, config, context)
             }
         }
-    }
-
-    private static func notAvailable(_ window: WindowShape.Kind) -> OperatorError {
-        OperatorError(.user, .never, "invalid_config", "\(window.word) windows are not available in this version")
     }
 
     private let stage: any FinalStage
@@ -58,18 +54,18 @@ public final class WindowAgg: Transform {
         } catch {
             throw OperatorError(.user, .never, "invalid_config", error.description)
         }
-        stage = try WindowAgg.finalStage(shape, config, context)
+        stage = WindowAgg.finalStage(shape, config, context)
     }
 
     private static func finalStage(
         _ shape: PartialShape, _ config: WindowAggConfig, _ context: OperatorContext
-    ) throws(OperatorError) -> any FinalStage {
+    ) -> any FinalStage {
         switch config.window.kind {
-        case .global: return GlobalAggregation(shape, config, context)
-        case .tumbling, .sliding:
-            guard let grid = config.window.kind.grid else { throw notAvailable(config.window.kind) }
+        case .session: return SessionAggregation(shape, config, context)
+        case .count(let rows): return CountWindows(shape, rows: rows, context)
+        case .global, .tumbling, .sliding:
+            guard let grid = config.window.kind.grid else { return GlobalAggregation(shape, config, context) }
             return WindowAggregation(shape, grid, config, context)
-        case .session, .count: throw notAvailable(config.window.kind)
         }
     }
 

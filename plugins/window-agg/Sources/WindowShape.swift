@@ -11,7 +11,7 @@ public struct WindowShape: ConfigValue, Hashable {
         case tumbling(size: Duration, offset: Duration)
         /// Windows of one size that overlap: one starts every `every`, which is at most `size`.
         case sliding(size: Duration, every: Duration, offset: Duration)
-        /// Rows of a group whose times are less than `gap` apart, each from its neighbour.
+        /// Rows of a group that are at most `gap` apart, each from its neighbour.
         case session(gap: Duration)
         /// So many rows of a group, in the order of arrival.
         case count(rows: Int)
