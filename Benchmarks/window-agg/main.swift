@@ -5,6 +5,7 @@ import DataflowColumnar
 import DataflowConfig
 import DataflowExpression
 import DataflowOperator
+import Glibc
 import Logging
 import TopN
 import WindowAgg
@@ -67,6 +68,8 @@ func run(_ name: String, _ config: WindowAggConfig, _ input: Stream, _ batches: 
         partials += buffer.drain()
     }
     var results: [RecordBatch] = []
+    // The longest that the stream stood still for a window's close.
+    var longestClose = Duration.zero
     func collect(_ buffer: inout OutputBuffer) {
         for case .batch(let batch, .main) in buffer.drain() { results.append(batch) }
     }
@@ -78,12 +81,15 @@ func run(_ name: String, _ config: WindowAggConfig, _ input: Stream, _ batches: 
                 partialRows += batch.rowCount
                 _ = try node.process(batch, from: .main, into: &buffer)
             case .watermark(let watermark):
-                var progress = try node.advance(to: watermark, into: &buffer)
-                collect(&buffer)
-                while progress == .more {
-                    progress = try node.resume(into: &buffer)
+                let close = try clock.measure {
+                    var progress = try node.advance(to: watermark, into: &buffer)
                     collect(&buffer)
+                    while progress == .more {
+                        progress = try node.resume(into: &buffer)
+                        collect(&buffer)
+                    }
                 }
+                longestClose = max(longestClose, close)
             case .split: break
             }
         }
@@ -105,7 +111,8 @@ func run(_ name: String, _ config: WindowAggConfig, _ input: Stream, _ batches: 
     let emitted = results.reduce(0) { $0 + $1.rowCount }
     print(
         "\(name): local \(rate(rows, localTime)), \(partialRows) partial rows, final \(rate(partialRows, finalTime)), "
-            + "both \(rate(rows, localTime + finalTime)), snapshot \(snapshotTime), emitted \(emitted) in \(emitTime)")
+            + "both \(rate(rows, localTime + finalTime)), snapshot \(snapshotTime), longest close \(longestClose), emitted \(emitted) in \(emitTime)"
+    )
     return results
 }
 
@@ -142,6 +149,14 @@ let windows = try run(
     config(["country"], calls, window: .tumbling(.seconds(10)), time: "event_time"), stream, batches)
 precondition(total(windows, "n") == Int64(rows), "the windows' counts do not add up")
 
+// baseline: remove from here
+let sliding = try run(
+    "sliding 60s every 10s × 200 countries, 5 aggregates",
+    config(["country"], calls, window: .sliding(.seconds(60), every: .seconds(10)), time: "event_time"), stream, batches
+)
+precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
+// baseline: to here
+
 let counts = try run("global count, 200 keys", config(["country"], [("n", "count(*)")]), stream, batches)
 precondition(total(counts, "n") == Int64(rows), "the counts do not add up")
 
@@ -155,6 +170,81 @@ for start in stride(from: 0, to: rows, by: batchSize) {
 let many = try run(
     "global count, 1M short keys", config(["key"], [("n", "count(*)")]), Stream(batches[0].schema), batches)
 precondition(total(many, "n") == Int64(rows), "the counts do not add up")
+
+/// Rows over 200 s of event time with keys at random.
+func keyed(_ keys: UInt64) -> [RecordBatch] {
+    let schema = Schema([Field("event_time", .timestamp, nullable: false), Field("key", .int64)])
+    return stride(from: 0, to: rows, by: batchSize).map { start in
+        let count = min(batchSize, rows - start)
+        let step = 200_000_000 / Double(rows)
+        let times = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(Double(start + i) * step) } }
+        let ids = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(random.next() % keys) } }
+        return RecordBatch(schema, [Column(.timestamp, .int64(times)), Column(.int64, .int64(ids))])
+    }
+}
+
+for keys in [10_000, 1_000_000] as [UInt64] {
+    batches = keyed(keys)
+    let stream = Stream(batches[0].schema, eventTime: "event_time")
+    let tumbling = try run(
+        "tumbling 10s × \(keys) keys, count",
+        config(["key"], [("n", "count(*)")], window: .tumbling(.seconds(10)), time: "event_time"), stream, batches)
+    precondition(total(tumbling, "n") == Int64(rows), "the windows' counts do not add up")
+    // baseline: remove from here
+    let sliding = try run(
+        "sliding 60s every 10s × \(keys) keys, count",
+        config(["key"], [("n", "count(*)")], window: .sliding(.seconds(60), every: .seconds(10)), time: "event_time"),
+        stream, batches)
+    precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
+    // baseline: to here
+}
+
+/// Resident bytes of this process.
+func residentBytes() -> Int {
+    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+    defer { fclose(file) }
+    var (size, resident) = (0, 0)
+    return withVaList([withUnsafeMutablePointer(to: &size) { $0 }, withUnsafeMutablePointer(to: &resident) { $0 }]) {
+        vfscanf(file, "%ld %ld", $0) == 2
+    } ? resident * 4096 : 0
+}
+
+/// What a group of a global count takes, a checkpoint's copy apart and included.
+func measureMemory(_ name: String, _ key: (Int) -> Column) throws {
+    let groups = 2_000_000
+    let type = key(0).type
+    let input = Stream(Schema([Field("key", type)]))
+    let config = try config(["key"], [("n", "count(*)")])
+    guard let stage = try WindowAgg.localStage(config, inputs: [input]) else { return }
+    let node = try WindowAgg(config, context([stage.output], WindowAgg.outputs(config, inputs: [input])))
+    try node.open(restoring: [])
+    let before = residentBytes()
+    var buffer = OutputBuffer()
+    for start in stride(from: 0, to: groups, by: batchSize) {
+        let columns = [key(start), Column(.int64, .int64(Values(repeating: 1, count: batchSize)))]
+        _ = try node.process(RecordBatch(stage.output.schema, columns), from: .main, into: &buffer)
+    }
+    var progress = try node.prepareSnapshot(CheckpointID(1), into: &buffer)
+    while progress == .more {
+        _ = buffer.drain()
+        progress = try node.resume(into: &buffer)
+    }
+    _ = buffer.drain()
+    let live = residentBytes() - before
+    let snapshot = try node.snapshot(CheckpointID(1))
+    let held = residentBytes() - before
+    let count = snapshot[0].rowCount
+    print("memory, global count by \(name): \(live / count) bytes a key, \(held / count) with a checkpoint's copy")
+}
+
+try measureMemory("int64") { start in
+    Column(.int64, .int64(Values(count: batchSize) { t in for i in 0..<batchSize { t[i] = Int64(start + i) } }))
+}
+try measureMemory("short text") { start in
+    var names = ViewBuilder(capacity: batchSize)
+    for i in 0..<batchSize { names.append("k\(start + i)") }
+    return names.finish()
+}
 
 /// Runs batches through top-n and prints rows a second.
 func runTop(_ name: String, _ config: TopNConfig, _ input: Stream, _ batches: [RecordBatch]) throws -> [RecordBatch] {
