@@ -38,10 +38,27 @@ final class GlobalGroups {
                 changed.append(id)
             }
         }
+        requestTick()
+    }
+
+    private func requestTick() {
         guard !isTickPending, !changed.isEmpty else { return }
         isTickPending = true
+        context.tick.request(at: nextEmission)
+    }
+
+    private var nextEmission: ContinuousClock.Instant {
         let now = context.clock.now
-        context.tick.request(at: lastEmission.map { max(now, $0.advanced(by: emit)) } ?? now)
+        return lastEmission.map { max(now, $0.advanced(by: emit)) } ?? now
+    }
+
+    /// Whether a change of the group has not been told.
+    func isChanged(_ id: Int32) -> Bool { flags[Int(id)] & 1 != 0 }
+
+    /// Lets groups go that have no untold change, without a delete; a later row begins them anew.
+    func forget(_ ids: UnsafeBufferPointer<Int32>) {
+        for id in ids { flags[Int(id)] = 0 }
+        groups.remove(ids)
     }
 
     /// Says that groups are known downstream as they are: they come from a checkpoint.
@@ -57,6 +74,10 @@ final class GlobalGroups {
 
     func tick(into output: inout OutputBuffer) -> Progress {
         isTickPending = false
+        guard nextEmission <= context.clock.now else {
+            requestTick()
+            return .done
+        }
         return emitChanges(into: &output)
     }
 

@@ -183,6 +183,10 @@ import Testing
         #expect(
             message(try settings([("n", "last(x)")]), upserts)
                 == "last needs a stream of facts: in an upsert stream rows are replaced and have no order")
+        var forgetting = try settings(groups: ["g"], [("n", "count(*)")])
+        forgetting.stateTTL = .seconds(1)
+        #expect(message(forgetting, upserts)?.hasPrefix("`state_ttl` needs a stream of facts") == true)
+        #expect(message(forgetting, Stream(schema)) == nil)
         let timed = try settings([("n", "count(*)")], window: .tumbling(.seconds(1)), time: "t")
         #expect(message(timed, Stream(schema)) == "`t` is not declared as event time")
         #expect(message(timed, Stream(schema, eventTime: "t")) == nil)

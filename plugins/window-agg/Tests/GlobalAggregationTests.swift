@@ -167,4 +167,65 @@ import Testing
         #expect(table.count == 40_000 && table.allSatisfy { $0.value[1] == 2 })
         #expect(table[[3]] == [3, 2, .null, .null] && table[[4]] == [4, 2, 8, 4])
     }
+
+    @Test func `a group without rows for state_ttl is forgotten without a delete and begins anew`() throws {
+        var config = try settings(groups: ["g"], [("n", "count(*)")], emit: .every(.milliseconds(500)))
+        config.stateTTL = .seconds(10)
+        let clock = ManualClock()
+        func make(_ state: StateSnapshot) throws -> OperatorHarness<WindowAgg> {
+            try OperatorHarness(WindowAgg.self, config, input: Stream(schema), restoring: state, clock: clock)
+        }
+        func row(_ group: Value) -> [Value] { columns.indices.map { $0 == 2 ? group : $0 == 1 ? 1 : .null } }
+        func pass(_ seconds: Int, _ harness: OperatorHarness<WindowAgg>) throws {
+            for _ in 0..<seconds { try harness.advanceClock(by: .seconds(1)) }
+        }
+        let first = try make([])
+        try first.process([row("a"), row("b")], schema: schema)
+        try pass(6, first)
+        try first.process([row("a")], schema: schema)
+        try pass(3, first)
+        let state = try first.checkpoint()
+        #expect(state["groups"]?.rowCount == 2)
+        #expect(first.output.table(key: ["g"]) == [["a"]: ["a", 2], ["b"]: ["b", 1]])
+
+        // The time goes on through a restart: b has been silent for 9 s.
+        let second = try make(state)
+        try pass(4, second)
+        #expect(try second.checkpoint()["groups"]?.rowCount == 1)
+        try second.process([row("b"), row("a")], schema: schema)
+        try pass(1, second)
+        #expect(Set(second.take().rows()) == [["b", 1], ["a", 3]])
+        try pass(9, second)
+        #expect(try second.checkpoint()["groups"]?.rowCount == 2)
+        try pass(4, second)
+        #expect(try second.checkpoint()["groups"]?.rowCount == 0)
+        #expect(second.take().changes().isEmpty, "no delete")
+        #expect(second.accountsForEveryRow)
+
+        // Without the setting the same state is kept for ever, and the other way round it begins to age.
+        config.stateTTL = nil
+        let third = try make(state)
+        try pass(30, third)
+        let kept = try third.checkpoint()
+        #expect(kept["groups"]?.rowCount == 2)
+        config.stateTTL = .seconds(10)
+        let fourth = try make(kept)
+        try pass(9, fourth)
+        #expect(try fourth.checkpoint()["groups"]?.rowCount == 2)
+        try pass(4, fourth)
+        #expect(try fourth.checkpoint()["groups"]?.rowCount == 0)
+    }
+
+    @Test func `a change that was not told yet is told before its group is forgotten`() throws {
+        var config = try settings(groups: ["g"], [("n", "count(*)")], emit: .every(.seconds(60)))
+        config.stateTTL = .seconds(1)
+        let harness = try OperatorHarness(WindowAgg.self, config, input: Stream(schema))
+        func row(_ group: Value) -> [Value] { columns.indices.map { $0 == 2 ? group : $0 == 1 ? 1 : .null } }
+        try harness.process([row("a")], schema: schema)
+        for _ in 0..<4 { try harness.advanceClock(by: .milliseconds(250)) }
+        try harness.process([row("b")], schema: schema)
+        for _ in 0..<100 { try harness.advanceClock(by: .seconds(1)) }
+        #expect(harness.take().rows() == [["a", 1], ["b", 1]])
+        #expect(try harness.checkpoint()["groups"]?.rowCount == 0)
+    }
 }
