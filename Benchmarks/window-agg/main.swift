@@ -1,6 +1,7 @@
 // How fast window-agg (local stage and final stage apart) and top-n are on one core. Checks its answers.
 //
 //     swift run -c release bench-window-agg [rows]
+//     swift run -c release bench-window-agg memory int64|text
 import DataflowColumnar
 import DataflowConfig
 import DataflowExpression
@@ -125,80 +126,6 @@ func total(_ batches: [RecordBatch], _ column: String) -> Int64 {
 
 let rows = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 10_000_000
 let batchSize = 8192
-var random = Random(state: 1)
-let countries = (0..<200).map { "C\($0)" }
-
-let events = Schema([
-    Field("event_time", .timestamp, nullable: false), Field("country", .string), Field("price", .float64),
-])
-var batches: [RecordBatch] = []
-for start in stride(from: 0, to: rows, by: batchSize) {
-    let count = min(batchSize, rows - start)
-    var names = ViewBuilder(capacity: count)
-    for _ in 0..<count { names.append(countries[Int(random.next() % 200)]) }
-    let times = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(start + i) * 100 } }
-    let prices = Values<Double>(count: count) { t in for i in 0..<count { t[i] = Double(random.next() % 100_000) / 100 }
-    }
-    batches.append(
-        RecordBatch(events, [Column(.timestamp, .int64(times)), names.finish(), Column(.float64, .float64(prices))]))
-}
-let stream = Stream(events, eventTime: "event_time")
-let calls = [("n", "count(*)"), ("s", "sum(price)"), ("a", "avg(price)"), ("lo", "min(price)"), ("hi", "max(price)")]
-let windows = try run(
-    "tumbling 10s × 200 countries, 5 aggregates",
-    config(["country"], calls, window: .tumbling(.seconds(10)), time: "event_time"), stream, batches)
-precondition(total(windows, "n") == Int64(rows), "the windows' counts do not add up")
-
-// baseline: remove from here
-let sliding = try run(
-    "sliding 60s every 10s × 200 countries, 5 aggregates",
-    config(["country"], calls, window: .sliding(.seconds(60), every: .seconds(10)), time: "event_time"), stream, batches
-)
-precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
-// baseline: to here
-
-let counts = try run("global count, 200 keys", config(["country"], [("n", "count(*)")]), stream, batches)
-precondition(total(counts, "n") == Int64(rows), "the counts do not add up")
-
-batches = []
-for start in stride(from: 0, to: rows, by: batchSize) {
-    let count = min(batchSize, rows - start)
-    var names = ViewBuilder(capacity: count)
-    for _ in 0..<count { names.append("key-\(random.next() % 1_000_000)") }
-    batches.append(RecordBatch(Schema([Field("key", .string)]), [names.finish()]))
-}
-let many = try run(
-    "global count, 1M short keys", config(["key"], [("n", "count(*)")]), Stream(batches[0].schema), batches)
-precondition(total(many, "n") == Int64(rows), "the counts do not add up")
-
-/// Rows over 200 s of event time with keys at random.
-func keyed(_ keys: UInt64) -> [RecordBatch] {
-    let schema = Schema([Field("event_time", .timestamp, nullable: false), Field("key", .int64)])
-    return stride(from: 0, to: rows, by: batchSize).map { start in
-        let count = min(batchSize, rows - start)
-        let step = 200_000_000 / Double(rows)
-        let times = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(Double(start + i) * step) } }
-        let ids = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(random.next() % keys) } }
-        return RecordBatch(schema, [Column(.timestamp, .int64(times)), Column(.int64, .int64(ids))])
-    }
-}
-
-for keys in [10_000, 1_000_000] as [UInt64] {
-    batches = keyed(keys)
-    let stream = Stream(batches[0].schema, eventTime: "event_time")
-    let tumbling = try run(
-        "tumbling 10s × \(keys) keys, count",
-        config(["key"], [("n", "count(*)")], window: .tumbling(.seconds(10)), time: "event_time"), stream, batches)
-    precondition(total(tumbling, "n") == Int64(rows), "the windows' counts do not add up")
-    // baseline: remove from here
-    let sliding = try run(
-        "sliding 60s every 10s × \(keys) keys, count",
-        config(["key"], [("n", "count(*)")], window: .sliding(.seconds(60), every: .seconds(10)), time: "event_time"),
-        stream, batches)
-    precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
-    // baseline: to here
-}
-
 /// Resident bytes of this process.
 func residentBytes() -> Int {
     guard let file = fopen("/proc/self/statm", "r") else { return 0 }
@@ -209,7 +136,8 @@ func residentBytes() -> Int {
     } ? resident * 4096 : 0
 }
 
-/// What a group of a global count takes, a checkpoint's copy apart and included.
+/// What a group of a global count takes, a checkpoint's copy apart and included; in a process of its own, since memory is
+/// used again.
 func measureMemory(_ name: String, _ key: (Int) -> Column) throws {
     let groups = 2_000_000
     let type = key(0).type
@@ -237,13 +165,88 @@ func measureMemory(_ name: String, _ key: (Int) -> Column) throws {
     print("memory, global count by \(name): \(live / count) bytes a key, \(held / count) with a checkpoint's copy")
 }
 
-try measureMemory("int64") { start in
-    Column(.int64, .int64(Values(count: batchSize) { t in for i in 0..<batchSize { t[i] = Int64(start + i) } }))
+// `bench-window-agg memory int64`, `bench-window-agg memory text`
+if CommandLine.arguments.dropFirst().first == "memory" {
+    try measureMemory(CommandLine.arguments.last == "text" ? "short text" : "int64") { start in
+        guard CommandLine.arguments.last == "text" else {
+            return Column(
+                .int64, .int64(Values(count: batchSize) { t in for i in 0..<batchSize { t[i] = Int64(start + i) } }))
+        }
+        var names = ViewBuilder(capacity: batchSize)
+        for i in 0..<batchSize { names.append("k\(start + i)") }
+        return names.finish()
+    }
+    exit(0)
 }
-try measureMemory("short text") { start in
-    var names = ViewBuilder(capacity: batchSize)
-    for i in 0..<batchSize { names.append("k\(start + i)") }
-    return names.finish()
+
+var random = Random(state: 1)
+let countries = (0..<200).map { "C\($0)" }
+
+let events = Schema([
+    Field("event_time", .timestamp, nullable: false), Field("country", .string), Field("price", .float64),
+])
+var batches: [RecordBatch] = []
+for start in stride(from: 0, to: rows, by: batchSize) {
+    let count = min(batchSize, rows - start)
+    var names = ViewBuilder(capacity: count)
+    for _ in 0..<count { names.append(countries[Int(random.next() % 200)]) }
+    let times = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(start + i) * 100 } }
+    let prices = Values<Double>(count: count) { t in for i in 0..<count { t[i] = Double(random.next() % 100_000) / 100 }
+    }
+    batches.append(
+        RecordBatch(events, [Column(.timestamp, .int64(times)), names.finish(), Column(.float64, .float64(prices))]))
+}
+let stream = Stream(events, eventTime: "event_time")
+let calls = [("n", "count(*)"), ("s", "sum(price)"), ("a", "avg(price)"), ("lo", "min(price)"), ("hi", "max(price)")]
+let windows = try run(
+    "tumbling 10s × 200 countries, 5 aggregates",
+    config(["country"], calls, window: .tumbling(.seconds(10)), time: "event_time"), stream, batches)
+precondition(total(windows, "n") == Int64(rows), "the windows' counts do not add up")
+
+let sliding = try run(
+    "sliding 60s every 10s × 200 countries, 5 aggregates",
+    config(["country"], calls, window: .sliding(.seconds(60), every: .seconds(10)), time: "event_time"), stream, batches
+)
+precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
+
+let counts = try run("global count, 200 keys", config(["country"], [("n", "count(*)")]), stream, batches)
+precondition(total(counts, "n") == Int64(rows), "the counts do not add up")
+
+batches = []
+for start in stride(from: 0, to: rows, by: batchSize) {
+    let count = min(batchSize, rows - start)
+    var names = ViewBuilder(capacity: count)
+    for _ in 0..<count { names.append("key-\(random.next() % 1_000_000)") }
+    batches.append(RecordBatch(Schema([Field("key", .string)]), [names.finish()]))
+}
+let many = try run(
+    "global count, 1M short keys", config(["key"], [("n", "count(*)")]), Stream(batches[0].schema), batches)
+precondition(total(many, "n") == Int64(rows), "the counts do not add up")
+
+/// Rows over 200 s of event time with keys at random.
+@MainActor func keyed(_ keys: UInt64) -> [RecordBatch] {
+    let schema = Schema([Field("event_time", .timestamp, nullable: false), Field("key", .int64)])
+    return stride(from: 0, to: rows, by: batchSize).map { start in
+        let count = min(batchSize, rows - start)
+        let step = 200_000_000 / Double(rows)
+        let times = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(Double(start + i) * step) } }
+        let ids = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(random.next() % keys) } }
+        return RecordBatch(schema, [Column(.timestamp, .int64(times)), Column(.int64, .int64(ids))])
+    }
+}
+
+for keys in [10_000, 1_000_000] as [UInt64] {
+    batches = keyed(keys)
+    let stream = Stream(batches[0].schema, eventTime: "event_time")
+    let tumbling = try run(
+        "tumbling 10s × \(keys) keys, count",
+        config(["key"], [("n", "count(*)")], window: .tumbling(.seconds(10)), time: "event_time"), stream, batches)
+    precondition(total(tumbling, "n") == Int64(rows), "the windows' counts do not add up")
+    let sliding = try run(
+        "sliding 60s every 10s × \(keys) keys, count",
+        config(["key"], [("n", "count(*)")], window: .sliding(.seconds(60), every: .seconds(10)), time: "event_time"),
+        stream, batches)
+    precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
 }
 
 /// Runs batches through top-n and prints rows a second.
