@@ -91,8 +91,10 @@ public struct OperatorContext: Sendable {
     public var inputs: [Stream]
     /// The streams that go out, in order of ports (errors apart).
     public var outputs: [Stream]
-    /// What the pipeline uses of the main output.
+    /// What the pipeline uses of the main output and of the ports.
     public var usedColumns: ColumnSet
+    /// What it uses of the main output alone: for operators that hold rows for it, while others go to a port at once.
+    public var mainColumns: ColumnSet
     /// True when a node behind this one declares event time: sources then keep their splits in step.
     public var eventTimeDownstream: Bool
     /// Random id of this history of checkpoints, made at a start without checkpoint.
@@ -112,7 +114,8 @@ public struct OperatorContext: Sendable {
 
     public init(
         pipeline: String, node: String, subtask: Int = 0, parallelism: Int = 1, inputs: [Stream] = [],
-        outputs: [Stream] = [], usedColumns: ColumnSet = .all, eventTimeDownstream: Bool = false, lineage: String,
+        outputs: [Stream] = [], usedColumns: ColumnSet = .all, mainColumns: ColumnSet? = nil,
+        eventTimeDownstream: Bool = false, lineage: String,
         generation: UInt64, restored: RestoredCheckpoint? = nil, stateDirectory: String, exactlyOnce: Bool = true,
         logger: Logger, clock: any RuntimeClock, counters: OperatorCounters = OperatorCounters(),
         tick: TickRequest = TickRequest()
@@ -124,6 +127,7 @@ public struct OperatorContext: Sendable {
         self.inputs = inputs
         self.outputs = outputs
         self.usedColumns = usedColumns
+        self.mainColumns = mainColumns ?? usedColumns
         self.eventTimeDownstream = eventTimeDownstream
         self.lineage = lineage
         self.generation = generation

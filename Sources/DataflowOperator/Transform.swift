@@ -9,6 +9,18 @@ public enum Partitioning: Hashable, Sendable {
     case single
     /// Rows with the same values in these columns go to the same subtask (key group by ``RowKeys`` hash).
     case hash([String])
+    /// The same for a node with several inputs, whose columns have other names in each: one list an input, in order of
+    /// ports, of as many columns of the same types. Rows of different inputs with equal values meet.
+    case hashEach([[String]])
+
+    /// The columns that rows of an input are hashed by; none where they are not hashed.
+    public func columns(of port: InputPort) -> [String] {
+        switch self {
+        case .any, .single: []
+        case .hash(let columns): columns
+        case .hashEach(let columns): port.index < columns.count ? columns[port.index] : []
+        }
+    }
 }
 
 /// A part of a transform that runs in front of its exchange, chained to the node upstream: pre-aggregation, key columns.

@@ -70,7 +70,7 @@ extension PipelineGraph {
         switch partitioning {
         case .any: break
         case .single: scatters = scatters || known != 1
-        case .hash: scatters = true
+        case .hash, .hashEach: scatters = true
         }
         if scatters {
             return [

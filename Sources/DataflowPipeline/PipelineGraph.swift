@@ -41,6 +41,8 @@ public struct PipelineGraph: Sendable {
         public let ports: [ExtraPort]
         /// What the pipeline uses of the main output and of the ports.
         public var usedColumns: ColumnSet
+        /// What it uses of the main output alone.
+        public var mainColumns: ColumnSet
         public var onError: OnError
         /// As written at the node; nil for the pipeline's.
         public var parallelism: Int?
@@ -62,6 +64,7 @@ public struct PipelineGraph: Sendable {
             self.inputStreams = inputStreams
             self.outputs = outputs
             self.usedColumns = usedColumns
+            mainColumns = usedColumns
             self.onError = onError
             self.parallelism = parallelism
             self.exactlyOnce = exactlyOnce

@@ -404,29 +404,30 @@ extension StreamKind {
 extension PipelineGraph {
     /// Projection push-down: from the sinks upwards, each node says which columns of its inputs it needs.
     mutating func propagateUsedColumns() {
+        // The runtime reads these itself: it hashes by the key and keeps watermarks by the time.
+        var main: [ColumnSet] = nodes.map { node in
+            guard let stream = node.outputs.first else { return .some([]) }
+            return .some(Set(stream.kind.key ?? []).union(stream.eventTime.map { [$0] } ?? []))
+        }
         var used: [ColumnSet] = nodes.enumerated().map { index, node in
             // Dead letters are whole rows.
             let isSetAside = node.deadLetterPorts.contains {
                 $0 != .errors && !isRead(.init(node: index, port: $0))
             }
-            if isSetAside { return .all }
-            // The runtime reads these itself: it hashes by the key and keeps watermarks by the time.
-            var own = Set<String>()
-            if let stream = node.outputs.first {
-                own.formUnion(stream.kind.key ?? [])
-                if let time = stream.eventTime { own.insert(time) }
-            }
-            return .some(own)
+            return isSetAside ? .all : main[index]
         }
         for index in nodes.indices.reversed() {
             let node = nodes[index]
             nodes[index].usedColumns = used[index]
+            nodes[index].mainColumns = main[index]
             guard node.descriptor.info.role != .source else { continue }
             let needed = node.descriptor.columnsUsed(
                 node.config, node.inputStreams, node.descriptor.info.role == .sink ? .all : used[index])
             for (port, origins) in node.inputs.enumerated() {
+                let columns = port < needed.count ? needed[port] : .all
                 for origin in origins where origin.port != .errors {
-                    used[origin.node] = used[origin.node].union(port < needed.count ? needed[port] : .all)
+                    used[origin.node] = used[origin.node].union(columns)
+                    if origin.port == .main { main[origin.node] = main[origin.node].union(columns) }
                 }
             }
         }

@@ -199,7 +199,10 @@ private struct Planner {
     ) -> Int {
         let distribution: PhysicalPlan.Distribution
         switch partitioning {
-        case .hash(let columns) where tasks[target].parallelism > 1: distribution = .hash(columns)
+        case .hash, .hashEach:
+            distribution =
+                tasks[target].parallelism > 1
+                ? .hash(partitioning.columns(of: port)) : tasks[source].parallelism == 1 ? .forward : .rebalance
         case .any where tasks[source].parallelism == tasks[target].parallelism: distribution = .forward
         case .any:
             if let key = stream.kind.key, tasks[target].parallelism > 1 {
@@ -207,7 +210,7 @@ private struct Planner {
             } else {
                 distribution = .rebalance
             }
-        case .hash, .single: distribution = tasks[source].parallelism == 1 ? .forward : .rebalance
+        case .single: distribution = tasks[source].parallelism == 1 ? .forward : .rebalance
         }
         let exchange = PhysicalPlan.Exchange(
             id: exchanges.count, fromTask: source, toTask: target, inputPort: port, distribution: distribution,

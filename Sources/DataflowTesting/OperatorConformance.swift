@@ -41,29 +41,37 @@ public enum OperatorConformance {
     /// there and restored gives what a run gives that is only checkpointed.
     ///
     /// - Parameters:
-    ///   - inputs: the input streams; batches go to the first port.
+    ///   - inputs: the input streams, by port.
     ///   - batches: rows that bring the operator into an interesting state; two batches or more.
+    ///   - ports: where the batch of the same number goes; the first port where there is none.
     ///   - watermarks: sent behind the batch of the same number, where event time flows.
     ///   - checksConfig: false where the settings hold live objects that cannot be written.
     public static func check<T: Transform>(
-        _ type: T.Type, _ config: T.Config, inputs: [Stream], batches: [RecordBatch], watermarks: [Watermark?] = [],
-        checksConfig: Bool = true
+        _ type: T.Type, _ config: T.Config, inputs: [Stream], batches: [RecordBatch], ports: [InputPort] = [],
+        watermarks: [Watermark?] = [], checksConfig: Bool = true
     ) throws -> [String] {
         var findings = checksConfig ? check(config: config) : []
         let name = T.info.name
+        let steps = batches.indices.map { index in
+            Step(
+                batch: batches[index], port: index < ports.count ? ports[index] : .main,
+                watermark: index < watermarks.count ? watermarks[index] : nil)
+        }
 
         // No rows at all, and batches without rows.
         let idle = try OperatorHarness(type, config, inputs: inputs)
         _ = try idle.checkpoint()
-        if let input = inputs.first { try idle.process(.empty(input.schema)) }
+        for (port, input) in inputs.enumerated() {
+            try idle.process(.empty(input.schema), from: InputPort(index: port))
+        }
         try idle.finish()
         if idle.context.counters.total != 0 { findings.append("\(name) counts rows where there are none") }
 
         // Columns of nulls.
-        if let input = inputs.first {
+        for (port, input) in inputs.enumerated() {
             let nulls = RecordBatch(input.schema, input.schema.fields.map { Self.column($0, rows: 3) }, rowCount: 3)
             let harness = try OperatorHarness(type, config, inputs: inputs)
-            try harness.process(nulls)
+            try harness.process(nulls, from: InputPort(index: port))
             _ = try harness.checkpoint()
             try harness.finish()
             if !harness.accountsForEveryRow {
@@ -74,12 +82,12 @@ public enum OperatorConformance {
         for place in 0...batches.count {
             let straight = try OperatorHarness(type, config, inputs: inputs)
             let first = try OperatorHarness(type, config, inputs: inputs)
-            try feed(straight, batches, watermarks, 0..<place)
-            try feed(first, batches, watermarks, 0..<place)
+            try feed(straight, steps[0..<place])
+            try feed(first, steps[0..<place])
             _ = try straight.checkpoint()
             let second = try OperatorHarness(type, config, inputs: inputs, restoring: try first.checkpoint())
-            try feed(straight, batches, watermarks, place..<batches.count)
-            try feed(second, batches, watermarks, place..<batches.count)
+            try feed(straight, steps[place..<batches.count])
+            try feed(second, steps[place..<batches.count])
             try straight.finish()
             try second.finish()
             if !straight.accountsForEveryRow {
@@ -99,12 +107,16 @@ public enum OperatorConformance {
         return findings
     }
 
-    private static func feed<T: Transform>(
-        _ harness: OperatorHarness<T>, _ batches: [RecordBatch], _ watermarks: [Watermark?], _ range: Range<Int>
-    ) throws {
-        for index in range {
-            try harness.process(batches[index])
-            if index < watermarks.count, let watermark = watermarks[index] { try harness.advance(to: watermark) }
+    private struct Step {
+        var batch: RecordBatch
+        var port: InputPort
+        var watermark: Watermark?
+    }
+
+    private static func feed<T: Transform>(_ harness: OperatorHarness<T>, _ steps: ArraySlice<Step>) throws {
+        for step in steps {
+            try harness.process(step.batch, from: step.port)
+            if let watermark = step.watermark { try harness.advance(to: watermark) }
         }
     }
 

@@ -29,7 +29,7 @@ public struct TestPipeline: Sendable {
     public mutating func add<S: Source>(
         _ name: String, _ type: S.Type, _ config: S.Config, parallelism: Int? = nil
     ) throws {
-        try add(name, .source(type), config, [], parallelism, .deadLetter)
+        try add(name, .source(type), config, [[]], parallelism, .deadLetter)
     }
 
     /// Adds a transform that reads the main ports of `from`, or those named after a dot.
@@ -37,7 +37,15 @@ public struct TestPipeline: Sendable {
         _ name: String, _ type: T.Type, _ config: T.Config, from: String..., parallelism: Int? = nil,
         onError: OnError = .deadLetter
     ) throws {
-        try add(name, .transform(type), config, from, parallelism, onError)
+        try add(name, .transform(type), config, [from], parallelism, onError)
+    }
+
+    /// Adds a transform with several inputs, each of which reads the nodes or ports of one list.
+    public mutating func add<T: Transform>(
+        _ name: String, _ type: T.Type, _ config: T.Config, inputs: [[String]], parallelism: Int? = nil,
+        onError: OnError = .deadLetter
+    ) throws {
+        try add(name, .transform(type), config, inputs, parallelism, onError)
     }
 
     /// Adds a sink.
@@ -45,14 +53,14 @@ public struct TestPipeline: Sendable {
         _ name: String, _ type: S.Type, _ config: S.Config, from: String..., parallelism: Int? = nil,
         onError: OnError = .deadLetter
     ) throws {
-        try add(name, .sink(type), config, from, parallelism, onError)
+        try add(name, .sink(type), config, [from], parallelism, onError)
     }
 
     private mutating func add(
-        _ name: String, _ descriptor: OperatorDescriptor, _ config: any OperatorConfig, _ from: [String],
+        _ name: String, _ descriptor: OperatorDescriptor, _ config: any OperatorConfig, _ from: [[String]],
         _ parallelism: Int?, _ onError: OnError
     ) throws {
-        let origins = from.map { text -> PipelineGraph.Origin in
+        let origin = { [nodes] (text: String) -> PipelineGraph.Origin in
             let parts = text.split(separator: ".")
             guard let index = nodes.firstIndex(where: { $0.name == parts[0] }) else {
                 preconditionFailure("there is no node \(text) before \(name)")
@@ -65,11 +73,12 @@ public struct TestPipeline: Sendable {
             return .init(node: index, port: OutputPort(index: port + 1))
         }
         let separates = descriptor.info.separatesInputs
-        let inputs = separates ? origins.map { [$0] } : origins.isEmpty ? [] : [origins]
-        let streams = zip(inputs, from).compactMap { origins, name in
+        let names = separates ? from.joined().map { [$0] } : from.filter { !$0.isEmpty }
+        let inputs = names.map { $0.map(origin) }
+        let streams = zip(inputs, names).compactMap { origins, names in
             origins.first.map { origin in
                 var stream = nodes[origin.node].stream(of: origin.port)
-                if separates { stream.name = name }
+                if separates { stream.name = names[0] }
                 return stream
             }
         }

@@ -39,7 +39,7 @@ private func plan(_ nodes: String, parallelism: Int = 4) throws -> [String] {
                 """) == ["0 rows ×1", "1 a ×4", "2 out ×4", "0 → 1.0 rebalance", "1 → 2.0 forward"])
     }
 
-    @Test func `a keyed node reads through a hash, from each of its inputs`() throws {
+    @Test func `a keyed node reads through a hash, from each of its inputs by that input's columns`() throws {
         #expect(
             try plan(
                 """
@@ -48,7 +48,7 @@ private func plan(_ nodes: String, parallelism: Int = 4) throws -> [String] {
                 j: { type: join, from: { left: l, right: r }, on_error: drop }
                 out: { type: file-sink, from: j, on_error: drop }
                 """) == [
-                    "0 l ×1", "1 r ×1", "2 j ×4", "3 out ×1", #"0 → 2.0 hash(["a"])"#, #"1 → 2.1 hash(["a"])"#,
+                    "0 l ×1", "1 r ×1", "2 j ×4", "3 out ×1", #"0 → 2.0 hash(["a"])"#, #"1 → 2.1 hash(["b"])"#,
                     "2 → 3.0 rebalance",
                 ])
     }

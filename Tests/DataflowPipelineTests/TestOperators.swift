@@ -103,7 +103,7 @@ final class Join: Transform {
     static let info = OperatorInfo("join", .transform, "Two inputs.", inputs: ["left", "right"])
     static func outputs(_ config: PickConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] { [inputs[0]] }
     static func partitioning(_ config: PickConfig, inputs: [Stream]) throws(ConfigError) -> Partitioning {
-        .hash(["a"])
+        .hashEach([["a"], ["b"]])
     }
     init(_ config: PickConfig, _ context: OperatorContext) throws(OperatorError) {}
     func process(_ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer) throws(OperatorError)

@@ -251,6 +251,7 @@ struct RunAttempt: Sendable {
         return OperatorContext(
             pipeline: plan.pipeline, node: stage.node.name, subtask: subtask, parallelism: task.parallelism,
             inputs: stage.inputs, outputs: stage.outputs, usedColumns: stage.node.usedColumns,
+            mainColumns: stage.node.mainColumns,
             eventTimeDownstream: stage.eventTimeDownstream, lineage: lineage, generation: session.generation,
             restored: restored, stateDirectory: directory, exactlyOnce: stage.node.exactlyOnce, logger: logger,
             clock: clock, counters: metrics.counters)

@@ -64,6 +64,10 @@ struct RunLayout: Sendable {
         let partitioning =
             try factory.localStage(node.config, node.inputStreams)?.partitioning
             ?? factory.partitioning(node.config, node.inputStreams)
-        return if case .hash(let columns) = partitioning { columns } else { [] }
+        return switch partitioning {
+        case .any, .single: []
+        case .hash(let columns): columns
+        case .hashEach(let columns): columns.map { $0.joined(separator: ", ") }
+        }
     }
 }

@@ -15,7 +15,8 @@ enum DeadLetterRows {
     }
 
     private static func reason(_ port: String) -> String {
-        port == "late" ? "the row came after its window was closed" : "no node reads the port \(port)"
+        port == "late" || port.hasPrefix("late_")
+            ? "the row came after its window was closed" : "no node reads the port \(port)"
     }
 
     /// The error that ends a run with `on_error: fail`.
