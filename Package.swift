@@ -53,6 +53,7 @@ let plugins = [
     PluginFolder(name: "explode", module: "Explode", libraries: contract),
     PluginFolder(name: "window-agg", module: "WindowAgg", libraries: contract),
     PluginFolder(name: "top-n", module: "TopN", libraries: contract),
+    PluginFolder(name: "join", module: "Join", libraries: contract),
     PluginFolder(name: "dedupe", module: "Dedupe", libraries: contract),
     PluginFolder(name: "union", module: "Union", libraries: contract),
     PluginFolder(name: "sample", module: "Sample", libraries: contract),

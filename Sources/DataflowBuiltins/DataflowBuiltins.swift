@@ -6,6 +6,7 @@ import FileSource
 import GenerateSource
 import HTTPSource
 import JSONParse
+import Join
 import Lookup
 import PgSink
 import Sample
@@ -27,6 +28,7 @@ public enum BuiltinPlugins {
             GenerateSourcePlugin.self,
             HTTPSourcePlugin.self,
             JSONParsePlugin.self,
+            JoinPlugin.self,
             LookupPlugin.self,
             PgSinkPlugin.self,
             SamplePlugin.self,

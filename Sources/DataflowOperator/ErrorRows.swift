@@ -56,6 +56,14 @@ public struct ErrorRows: ~Copyable {
 }
 
 extension ErrorRows {
+    /// Adds all rows of `batch`, each as a JSON object, for one reason.
+    public mutating func append(_ batch: RecordBatch, code: OperatorError.Code, reason: String) {
+        guard batch.rowCount > 0, let texts = JSONRows.column(batch).viewValues else { return }
+        texts.withUnsafeViews { texts in
+            for row in 0..<batch.rowCount { append(code: code, reason: reason, raw: texts.bytes(row)) }
+        }
+    }
+
     /// Adds the rows of `batch` for which an expression has no value, each as a JSON object with the reason.
     public mutating func append(_ errors: RowErrors, of batch: RecordBatch) {
         guard !errors.isEmpty else { return }

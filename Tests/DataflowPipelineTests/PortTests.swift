@@ -64,6 +64,42 @@ private func validate(_ nodes: String) throws -> PipelineDefinition {
         #expect(rows.usedColumns == .some(["id", "price"]))
     }
 
+    @Test func `what is read of the main output alone is known apart`() throws {
+        let definition = try validate(
+            """
+              timed: { type: select, from: rows, columns: { id: id, price: price, at: now() }, event_time: { column: at } }
+              joined:
+                type: join
+                from: { left: timed, right: timed }
+                on: [id]
+                prefix: { right: other_ }
+                within: { before: 1m }
+              ids: { type: select, from: joined, keep: [id] }
+              out: { type: stdout-sink, from: ids }
+            """)
+        let joined = try #require(definition.graph.nodes.first { $0.name == "joined" })
+        // Late rows go to the dead letters, whole; rows that are held for pairs need not be.
+        #expect(joined.usedColumns == .all)
+        #expect(joined.mainColumns == .some(["id", "at"]))
+        let drops = try validate(
+            """
+              timed: { type: select, from: rows, columns: { id: id, price: price, at: now() }, event_time: { column: at } }
+              joined:
+                type: join
+                from: { left: timed, right: timed }
+                on: [id]
+                prefix: { right: other_ }
+                within: { before: 1m }
+                on_error: drop
+              ids: { type: select, from: joined, keep: [id] }
+              out: { type: stdout-sink, from: ids }
+              late: { type: select, from: joined.late_right, keep: [price] }
+              late_out: { type: stdout-sink, from: late }
+            """)
+        let timed = try #require(drops.graph.nodes.first { $0.name == "timed" })
+        #expect(timed.mainColumns == .some(["id", "price", "at"]))
+    }
+
     @Test func `duplicates are dropped unless somebody reads them`() throws {
         let definition = try validate(
             """
