@@ -1,5 +1,5 @@
 /// An aggregate as window-agg reads it: `count(*)`, `sum(price) filter (where country = 'DE')`,
-/// `approx_quantile(price, 0.99)`. Which names exist and what they take is for the operator to check.
+/// `string_agg(name, ', ' order by price desc)`. Which names exist and what they take is for the operator to check.
 public struct AggregateCall: Sendable, Hashable {
     /// The name in lower case.
     public var name: String
@@ -8,6 +8,8 @@ public struct AggregateCall: Sendable, Hashable {
     /// `count(*)`; then there are no arguments.
     public var star: Bool
     public var arguments: [Expression]
+    /// `order by …` behind the arguments; empty without it.
+    public var order: [OrderItem] = []
     /// Only rows for which this is true are counted.
     public var filter: Expression?
     /// Where the name stands in the text, in UTF-8 bytes.
@@ -20,7 +22,7 @@ public struct AggregateCall: Sendable, Hashable {
         "count", "sum", "avg", "min", "max", "any", "bool_and", "bool_or", "stddev", "stddev_pop", "stddev_samp",
         "variance", "var_pop", "var_samp", "collect_list", "collect_set", "string_agg", "array_agg", "min_by",
         "max_by", "mode", "last", "approx_count_distinct", "approx_quantile", "approx_top_k", "first_value",
-        "last_value",
+        "last_value", "listagg", "approx_percentile",
     ]
 
     /// Reads one aggregate call.
@@ -41,13 +43,14 @@ public struct AggregateCall: Sendable, Hashable {
 extension AggregateCall: CustomStringConvertible {
     /// SQL that parses to an equal call.
     public var description: String {
-        let inside = star ? "*" : (distinct ? "distinct " : "") + arguments.map(\.description).joined(separator: ", ")
+        var inside = star ? "*" : (distinct ? "distinct " : "") + arguments.map(\.description).joined(separator: ", ")
+        if !order.isEmpty { inside += " order by " + order.map(\.description).joined(separator: ", ") }
         return "\(Printer.name(name))(\(inside))" + (filter.map { " filter (where \($0))" } ?? "")
     }
 
     public static func == (left: AggregateCall, right: AggregateCall) -> Bool {
         left.name == right.name && left.distinct == right.distinct && left.star == right.star
-            && left.arguments == right.arguments && left.filter == right.filter
+            && left.arguments == right.arguments && left.order == right.order && left.filter == right.filter
     }
 
     public func hash(into hasher: inout Hasher) {
@@ -75,6 +78,12 @@ extension Parser {
             while true {
                 call.arguments.append(try expression())
                 if take(symbol: ")") { break }
+                if take(word: "order") {
+                    try expect(word: "by", "behind \"order\"")
+                    repeat { call.order.append(try orderItem()) } while take(symbol: ",")
+                    try expect(symbol: ")", "behind the order")
+                    break
+                }
                 try expect(symbol: ",", "or \")\"")
             }
         }
@@ -85,6 +94,22 @@ extension Parser {
             try expect(symbol: ")", "to close \"filter (\"")
         }
         return call
+    }
+}
+
+extension Parser {
+    /// `expression [asc | desc] [nulls first | nulls last]`
+    mutating func orderItem() throws(ExpressionErrors) -> OrderItem {
+        var item = OrderItem(try expression())
+        if take(word: "desc") { item.descending = true } else { _ = take(word: "asc") }
+        if take(word: "nulls") {
+            if take(word: "first") {
+                item.nullsFirst = true
+            } else {
+                try expect(word: "last", "behind \"nulls\", or \"first\",")
+            }
+        }
+        return item
     }
 }
 
@@ -106,15 +131,7 @@ public struct OrderItem: Sendable, Hashable, CustomStringConvertible {
     /// - Throws: the first error of the text, with its position.
     public static func parse(_ text: String) throws(ExpressionErrors) -> OrderItem {
         var parser = try Parser(text)
-        var item = OrderItem(try parser.expression())
-        if parser.take(word: "desc") { item.descending = true } else { _ = parser.take(word: "asc") }
-        if parser.take(word: "nulls") {
-            if parser.take(word: "first") {
-                item.nullsFirst = true
-            } else {
-                try parser.expect(word: "last", "behind \"nulls\", or \"first\",")
-            }
-        }
+        let item = try parser.orderItem()
         guard parser.token.kind == .end else {
             throw parser.error(
                 "the item should end here, found \(parser.token.name)",

@@ -260,6 +260,17 @@ import Testing
         #expect(try AggregateCall.parse("approx_quantile(price, 0.99)").arguments.count == 2)
     }
 
+    @Test func `the arguments of an aggregate may have an order`() throws {
+        let text = "string_agg(name, ', ' order by lower(name) desc nulls first, id) filter (where id > 1)"
+        let call = try AggregateCall.parse(text)
+        #expect(call.arguments.count == 2 && call.order.map(\.descending) == [true, false])
+        #expect(call.order[1].expression.offset == 61)
+        #expect(call.description == text)
+        #expect(try AggregateCall.parse(call.description) == call)
+        let other = try AggregateCall.parse("collect_list(a order by a)")
+        #expect(try AggregateCall.parse("collect_list(a)") != other)
+    }
+
     @Test(arguments: [
         ("count", "0: an aggregate like count(*) or sum(x) is expected here, found \"count\""),
         (
@@ -267,6 +278,8 @@ import Testing
             "7: the aggregate should end here, found \"/\"; compute with results of aggregates in a select node behind this one"
         ),
         ("sum(x) filter (x > 1)", "15: \"where\" is expected behind \"filter (\", found \"x\""),
+        ("collect_list(x order y)", "21: \"by\" is expected behind \"order\", found \"y\""),
+        ("collect_list(x order by y", "25: \")\" is expected behind the order, found the end of the expression"),
         ("sum(x", "5: \",\" is expected or \")\", found the end of the expression"),
     ])
     func `a wrong aggregate names what is wrong and where`(text: String, expected: String) {

@@ -13,6 +13,7 @@ struct ResultProblem {
     var position: Int
     var code: OperatorError.Code
     var reason: String
+    var consequence = "the column is null"
 }
 
 /// What an accumulator is asked for at the end.
@@ -24,6 +25,14 @@ enum AggregateFinish: Sendable, Hashable {
     case average
     case and, or
     case distinctCount
+    /// An aggregate of the distinct values.
+    indirect case distinct(AggregateFamily, AggregateFinish)
+    /// Standard deviation or variance.
+    case spread(Spread)
+    /// The value below or at which this part of all values is.
+    case quantile(Double)
+    /// The values; without a bound of the user's, what was left out is reported.
+    case collected(isBoundGiven: Bool)
     /// A column of the kept tuple.
     case member(Int)
 }

@@ -32,64 +32,10 @@ struct AggregateCalls: Sendable {
         var length: Int
     }
 
-    /// The names that can be called, for messages.
-    static let names = [
-        "count", "sum", "avg", "min", "max", "first", "last", "any", "bool_and", "bool_or", "min_by", "max_by", "mode",
-    ]
-
-    private static let aliases = [
-        "any_value": "any", "first_value": "first", "last_value": "last", "arg_min": "min_by", "arg_max": "max_by",
-        "every": "bool_and", "mean": "avg", "average": "avg",
-    ]
-
-    private static func meaning(_ call: AggregateCall) throws(Refusal) -> (AggregateFamily, AggregateFinish) {
-        let name = aliases[call.name] ?? call.name
-        func refuse(_ message: String, _ hint: String? = nil) -> Refusal {
-            Refusal(message: message, hint: hint, offset: call.offset, length: call.length)
-        }
-        let meaning: (AggregateFamily, AggregateFinish)
-        switch name {
-        case "count": meaning = call.distinct ? (.distinct, .distinctCount) : (.count, .count)
-        case "sum": meaning = (.sum, .value)
-        case "avg": meaning = (.sum, .average)
-        case "min": meaning = (.min, .value)
-        case "max": meaning = (.max, .value)
-        case "first": meaning = (.first, .value)
-        case "last": meaning = (.last, .value)
-        case "any": meaning = (.any, .value)
-        case "bool_and": meaning = (.boolean, .and)
-        case "bool_or": meaning = (.boolean, .or)
-        case "min_by": meaning = (.minBy, .member(1))
-        case "max_by": meaning = (.maxBy, .member(1))
-        case "mode": meaning = (.mode, .value)
-        default:
-            throw refuse(
-                "there is no aggregate \(call.name)",
-                Suggestion.nearest(to: name, among: names).map { "did you mean \($0)?" }
-                    ?? "available are \(names.joined(separator: ", "))")
-        }
-        if call.star {
-            guard meaning.0 == .count else { throw refuse("\(call.name)(*) has no meaning: name a column") }
-            return meaning
-        }
-        guard call.arguments.count == meaning.0.argumentCount else {
-            let wanted = meaning.0.argumentCount == 1 ? "one argument" : "two arguments, the value and what orders it"
-            throw refuse("\(call.name) takes \(wanted), found \(call.arguments.count)")
-        }
-        // Repeated values change nothing for these; for the others they would.
-        let ignoresRepeats = [.distinct, .min, .max, .boolean].contains(meaning.0)
-        if call.distinct && !ignoresRepeats {
-            throw refuse("\(call.name)(distinct …) is not available", "count(distinct x) is")
-        }
-        return meaning
-    }
-
     /// Adds an output column.
     mutating func append(_ name: String, _ call: AggregateCall) throws(Refusal) {
-        let (family, finish) = try AggregateCalls.meaning(call)
-        // The ordering argument of min_by and max_by comes first: the first column decides whether a row counts.
-        let arguments = family.argumentCount == 2 ? call.arguments.reversed() : call.arguments
-        let key = Key(family: family, arguments: arguments, filter: call.filter)
+        let meaning = try AggregateMeaning(call)
+        let key = Key(family: meaning.family, arguments: meaning.arguments, filter: call.filter)
         let index: Int
         if let known = keys.firstIndex(of: key) {
             index = known
@@ -97,7 +43,7 @@ struct AggregateCalls: Sendable {
             index = keys.count
             keys.append(key)
         }
-        items.append(Item(name: name, accumulator: index, finish: finish, text: call.description))
+        items.append(Item(name: name, accumulator: index, finish: meaning.finish, text: call.description))
     }
 
     /// All argument expressions, each once.

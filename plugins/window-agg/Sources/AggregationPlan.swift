@@ -94,7 +94,7 @@ struct AggregationPlan: Sendable {
         try resolve(config, schema)
     }
 
-    private static func typed<Parsed>(
+    static func typed<Parsed>(
         _ expression: Expression, _ text: SQLText<Parsed>, _ schema: Schema, expecting type: DataType? = nil
     ) throws(ConfigError) -> TypedExpression {
         do throws(ExpressionErrors) {
@@ -129,49 +129,6 @@ struct AggregationPlan: Sendable {
             )
         }
         return .event(column: index)
-    }
-
-    /// Adds an aggregate and checks its arguments' types.
-    private static func append(
-        _ name: String, _ text: AggregateText, _ calls: inout AggregateCalls, _ schema: Schema, retracts: Bool
-    ) throws(ConfigError) {
-        let call = text.parsed
-        var collector = DiagnosticCollector()
-        func refuse(_ message: String, _ hint: String?, _ offset: Int, _ length: Int) -> Diagnostic {
-            Diagnostic(
-                .error, "aggregate", message, at: text.text.mark(atUTF8Offset: offset), length: length, hint: hint)
-        }
-        do throws(AggregateCalls.Refusal) {
-            try calls.append(name, call)
-        } catch {
-            collector.append(refuse(error.message, error.hint, error.offset, error.length))
-        }
-        var types: [DataType] = []
-        for argument in call.arguments {
-            let typed = collector.attempt { () throws(ConfigError) in try AggregationPlan.typed(argument, text, schema)
-            }
-            if let typed { types.append(typed.type) }
-        }
-        if let filter = call.filter {
-            collector.attempt { () throws(ConfigError) in
-                _ = try AggregationPlan.typed(filter, text, schema, expecting: .bool)
-            }
-        }
-        try collector.throwErrors()
-        guard let item = calls.items.last, !call.star else { return }
-        let family = calls.keys[item.accumulator].family
-        if types.count == 2 { types.reverse() }
-        if retracts, [.first, .last].contains(family) {
-            throw ConfigError(
-                refuse(
-                    "\(call.name) needs a stream of facts: in an upsert stream rows are replaced and have no order",
-                    "use max_by(x, time), min_by(x, time) or any(x)", call.offset, call.length))
-        }
-        if AccumulatorKind(family, types, retracts: retracts) == nil {
-            let wanted = family == .boolean ? "a bool" : "a number"
-            throw ConfigError(
-                refuse("\(call.name) takes \(wanted), found \(types[0])", nil, call.offset, call.length))
-        }
     }
 
     private static func checkNames(

@@ -141,8 +141,8 @@ enum ResultReport {
             let row = Array(RowEvaluator.describe(batch, problem.position).utf8)
             row.withUnsafeBytes {
                 rows.append(
-                    code: problem.code, reason: "\(item.name), \(item.text): \(problem.reason); the column is null",
-                    raw: $0)
+                    code: problem.code,
+                    reason: "\(item.name), \(item.text): \(problem.reason); \(problem.consequence)", raw: $0)
             }
         }
         output.emit(rows.finish(), to: .errors)

@@ -24,24 +24,24 @@ enum MultisetRule: Sendable, Hashable {
 ///
 /// Memory: the table of values (``GroupTable``) plus 16 bytes a value.
 final class MultisetAccumulator: Accumulator {
-    private struct Entry {
+    struct Entry {
         var count: Int64 = 0
         var next: Int32 = -1
         var previous: Int32 = -1
     }
-    private struct Group {
+    struct Group {
         var head: Int32 = -1
         var best: Int32 = -1
         var distinct: Int32 = 0
         var isStale = false
     }
-    private let types: [DataType]
+    let types: [DataType]
     private let rule: MultisetRule
     /// The order in terms of the table's columns, behind the group number.
     private let terms: [RowOrdering.Term]
-    private let table: GroupTable
-    private var entries = Cells(Entry())
-    private var groups = Cells(Group())
+    let table: GroupTable
+    private(set) var entries = Cells(Entry())
+    private(set) var groups = Cells(Group())
 
     init(_ types: [DataType], _ rule: MultisetRule) {
         self.types = types
@@ -104,7 +104,7 @@ final class MultisetAccumulator: Accumulator {
         group.pointee.distinct += 1
     }
 
-    private func unlink(_ entry: Int32, _ group: UnsafeMutablePointer<Group>) {
+    func unlink(_ entry: Int32, _ group: UnsafeMutablePointer<Group>) {
         let cell = entries[entry]
         if cell.previous >= 0 {
             entries.base[Int(cell.previous)].next = cell.next
@@ -186,7 +186,7 @@ final class MultisetAccumulator: Accumulator {
         return [list(Values(offsets), members, count: listed.count)]
     }
 
-    private func list(_ offsets: Values<Int32>, _ members: [Column], count: Int) -> Column {
+    func list(_ offsets: Values<Int32>, _ members: [Column], count: Int) -> Column {
         guard case .list(let element) = MultisetAccumulator.stateType(types) else {
             preconditionFailure("the state of a multiset is a list")
         }
@@ -209,8 +209,10 @@ final class MultisetAccumulator: Accumulator {
         _ finish: AggregateFinish, _ type: DataType, _ ids: UnsafeBufferPointer<Int32>,
         _ problems: inout [ResultProblem]
     ) -> Column {
-        if finish == .distinctCount {
-            return Column(.int64, .int64(groups.values(ids) { Int64($0.distinct) }))
+        switch finish {
+        case .distinctCount: return Column(.int64, .int64(groups.values(ids) { Int64($0.distinct) }))
+        case .distinct(let family, let inner): return resultOfDistinct(family, inner, type, ids, &problems)
+        default: break
         }
         let member = if case .member(let index) = finish { index } else { 0 }
         let chosen = ids.map { best($0) }

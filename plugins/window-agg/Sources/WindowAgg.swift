@@ -69,7 +69,10 @@ public final class WindowAgg: Transform {
         }
     }
 
-    public func open(restoring state: StateSnapshot) throws(OperatorError) { try stage.open(restoring: state) }
+    public func open(restoring state: StateSnapshot) throws(OperatorError) {
+        try SketchState.check(state)
+        try stage.open(restoring: state)
+    }
 
     public func process(
         _ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer

@@ -43,7 +43,7 @@ public struct WindowAggConfig: OperatorConfig {
             check: { $0.map { $0 <= .zero } == true ? "must be positive" : nil })
         ConfigField(
             "aggregates", \.aggregates, .required,
-            "New columns and what they hold: `count(*)`, `count(x)`, `count(distinct x)`, `sum`, `avg`, `min`, `max`, `first`, `last`, `any`, `bool_and`, `bool_or`, `min_by(x, y)`, `max_by(x, y)`, `mode`; each may be followed by `filter (where …)`."
+            "New columns and what they hold: `count(*)`, `count(x)`, `count(distinct x)`, `sum`, `avg`, `min`, `max`, `first`, `last`, `any`, `bool_and`, `bool_or`, `min_by(x, y)`, `max_by(x, y)`, `mode`, `stddev_samp`, `stddev_pop`, `var_samp`, `var_pop`, `collect_list(x, n order by y)`, `collect_set(x, n)`, `string_agg(x, ', ' order by y)`, `approx_count_distinct(x)`, `approx_quantile(x, 0.99)`, `approx_top_k(x, k)`; each may be followed by `filter (where …)`. See docs/aggregates.md."
         )
     }
 

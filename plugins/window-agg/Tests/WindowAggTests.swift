@@ -109,6 +109,22 @@ private func sum(_ values: [Value]) -> Value {
     values.isEmpty ? .null : .int(values.reduce(0) { if case .int(let v) = $1 { $0 + v } else { $0 } })
 }
 
+private func text(_ value: Value) -> String { if case .string(let text) = value { text } else { "" } }
+
+/// SQL's `percentile_disc`, as a double.
+private func quantile(_ values: [Value], _ fraction: Double) -> Value {
+    let sorted = values.map(number).sorted()
+    guard !sorted.isEmpty else { return .null }
+    return .float(sorted[max(0, Int((fraction * Double(sorted.count)).rounded(.up)) - 1)])
+}
+
+private func top(_ values: [Value], _ count: Int) -> Value {
+    let sorted = Dictionary(values.map { ($0, 1) }, uniquingKeysWith: +).sorted { a, b in
+        a.value != b.value ? a.value > b.value : precedes(a.key, b.key)
+    }
+    return sorted.isEmpty ? .null : .list(sorted.prefix(count).map { .structure([$0.key, .int(Int64($0.value))]) })
+}
+
 let oracles: [String: Oracle] = [
     "n": Oracle(text: "count(*)") { .int(Int64($0.count)) },
     "nx": Oracle(text: "count(x)") { .int(Int64(values($0, "x").count)) },
@@ -155,6 +171,40 @@ let oracles: [String: Oracle] = [
     "mx": Oracle(text: "max_by(x, s)") { best($0, "x", by: "s", max: true) },
     "ms": Oracle(text: "mode(s)") { mode(values($0, "s")) },
     "mf": Oracle(text: "mode(x) filter (where flag)") { mode(values($0, "x", "flag")) },
+    "sdx": Oracle(text: "sum(distinct x)") { sum(Array(Set(values($0, "x")))) },
+    "adf": Oracle(text: "avg(distinct f) filter (where flag)") {
+        let f = Set(values($0, "f", "flag"))
+        return f.isEmpty ? .null : .float(f.map(number).reduce(0, +) / Double(f.count))
+    },
+    "cs": Oracle(text: "collect_set(s)") {
+        let s = Set(values($0, "s")).sorted(by: precedes)
+        return s.isEmpty ? .null : .list(s)
+    },
+    "cl": Oracle(text: "collect_list(s, 5 order by x desc nulls first) filter (where flag)") { rows in
+        let rows = rows.filter { $0[at["flag"] ?? 0] == .bool(true) && $0[at["s"] ?? 0] != .null }
+        let sorted = rows.map { ($0[at["x"] ?? 0], $0[at["s"] ?? 0]) }.sorted { a, b in
+            if a.0 != b.0 { return a.0 == .null || (b.0 != .null && precedes(b.0, a.0)) }
+            return precedes(a.1, b.1)
+        }
+        return sorted.isEmpty ? .null : .list(sorted.prefix(5).map(\.1))
+    },
+    "sa": Oracle(text: "string_agg(distinct s, ' | ')") {
+        let s = Set(values($0, "s")).sorted(by: precedes)
+        return s.isEmpty ? .null : .string(s.map(text).joined(separator: " | "))
+    },
+    "qf": Oracle(text: "approx_quantile(f, 0.9)") { quantile(values($0, "f"), 0.9) },
+    "qx": Oracle(text: "approx_quantile(x, 0.5)") { quantile(values($0, "x"), 0.5) },
+    "tk": Oracle(text: "approx_top_k(s, 2)") { top(values($0, "s"), 2) },
+    "tl": Oracle(text: "approx_top_k(l, 3) filter (where flag)") { top(values($0, "l", "flag"), 3) },
+    "cla": Oracle(text: "collect_list(x, 7)", ordered: true) {
+        let x = values($0, "x")
+        return x.isEmpty ? .null : .list(Array(x.prefix(7)))
+    },
+    "saa": Oracle(text: "string_agg(s, ';')", ordered: true) {
+        let s = values($0, "s")
+        return s.isEmpty ? .null : .string(s.map(text).joined(separator: ";"))
+    },
+    "acd": Oracle(text: "approx_count_distinct(s)", ordered: true) { .int(Int64(Set(values($0, "s")).count)) },
     "fi": Oracle(text: "first(s)", ordered: true) { values($0, "s").first ?? .null },
     "an": Oracle(text: "any(f)", ordered: true) { values($0, "f").first ?? .null },
     "la": Oracle(text: "last(l)", ordered: true) { values($0, "l").last ?? .null },
