@@ -114,28 +114,59 @@ enum Addresses {
         }
     }
 
+    /// Whether the address is IPv4, mapped or not.
+    static func isFour(_ address: UInt128) -> Bool { address >> 32 == 0xFFFF }
+
     /// `10.0.0.0/8`, `2001:db8::/32`, or a single address.
     struct Network: Sendable {
         let base: UInt128
         let mask: UInt128
+        /// How many bits are the network's.
+        let bits: Int
 
         init?(_ text: UnsafeRawBufferPointer) {
             let slash = text.firstIndex(of: UInt8(ascii: "/"))
             let head = UnsafeRawBufferPointer(rebasing: text[0..<(slash ?? text.count)])
             guard let address = Addresses.address(head) else { return nil }
-            let isFour = address >> 32 == 0xFFFF
-            let width = isFour ? 32 : 128
-            var bits = width
+            var bits = Int64(Addresses.isFour(address) ? 32 : 128)
             if let slash {
-                guard let count = Casts.parseInteger(UnsafeRawBufferPointer(rebasing: text[(slash + 1)...]), Int.self),
-                    count >= 0, count <= width
+                guard let count = Casts.parseInteger(UnsafeRawBufferPointer(rebasing: text[(slash + 1)...]), Int.self)
                 else { return nil }
-                bits = count
+                bits = Int64(count)
             }
-            mask = bits == 0 && !isFour ? 0 : UInt128.max << UInt128(width - bits)
+            self.init(address, bits: bits)
+        }
+
+        /// The network of an address; nil for more or fewer bits than an address has.
+        init?(_ address: UInt128, bits count: Int64) {
+            let isFour = Addresses.isFour(address)
+            let width: Int64 = isFour ? 32 : 128
+            guard 0...width ~= count else { return nil }
+            bits = Int(count)
+            mask = bits == 0 && !isFour ? 0 : UInt128.max << UInt128(width - count)
             base = address & mask
         }
 
         func contains(_ address: UInt128) -> Bool { address & mask == base }
+
+        /// Writes it as `10.0.0.0/8`.
+        func write(to output: inout TextOutput) {
+            withUnsafeTemporaryAllocation(of: CChar.self, capacity: 46) { text in
+                if Addresses.isFour(base) {
+                    var four = in_addr(s_addr: UInt32(truncatingIfNeeded: base).bigEndian)
+                    inet_ntop(AF_INET, &four, text.baseAddress, 46)
+                } else {
+                    var six = in6_addr()
+                    withUnsafeMutableBytes(of: &six) { bytes in
+                        for i in 0..<16 { bytes[i] = UInt8(truncatingIfNeeded: base >> UInt128(8 * (15 - i))) }
+                    }
+                    inet_ntop(AF_INET6, &six, text.baseAddress, 46)
+                }
+                output.append(UnsafeRawBufferPointer(start: text.baseAddress, count: text.firstIndex(of: 0) ?? 0))
+            }
+            output.append(UInt8(ascii: "/"))
+            var digits = "\(bits)"
+            digits.withUTF8 { output.append(UnsafeRawBufferPointer($0)) }
+        }
     }
 }

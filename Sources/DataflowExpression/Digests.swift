@@ -76,6 +76,36 @@ enum Digests {
         for word in [state.0, state.1, state.2, state.3] { appendHex(word.byteSwapped, to: &output) }
     }
 
+    // MARK: SHA-1, FIPS 180-4
+
+    static func sha1(_ message: UnsafeRawBufferPointer, to output: inout TextOutput) {
+        var state: (UInt32, UInt32, UInt32, UInt32, UInt32) = (
+            0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0
+        )
+        forEachBlock(message, bigEndianLength: true) { block in
+            withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 80) { w in
+                for i in 0..<16 {
+                    w[i] = UInt32(bigEndian: block.loadUnaligned(fromByteOffset: i * 4, as: UInt32.self))
+                }
+                for i in 16..<80 { w[i] = rotateLeft(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1) }
+                var (a, b, c, d, e) = state
+                for i in 0..<80 {
+                    let (mixed, constant): (UInt32, UInt32) =
+                        switch i / 20 {
+                        case 0: ((b & c) | (~b & d), 0x5a82_7999)
+                        case 1: (b ^ c ^ d, 0x6ed9_eba1)
+                        case 2: ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc)
+                        default: (b ^ c ^ d, 0xca62_c1d6)
+                        }
+                    let next = rotateLeft(a, 5) &+ mixed &+ e &+ constant &+ w[i]
+                    (e, d, c, b, a) = (d, c, rotateLeft(b, 30), a, next)
+                }
+                state = (state.0 &+ a, state.1 &+ b, state.2 &+ c, state.3 &+ d, state.4 &+ e)
+            }
+        }
+        for word in [state.0, state.1, state.2, state.3, state.4] { appendHex(word, to: &output) }
+    }
+
     // MARK: SHA-256, FIPS 180-4
 
     private static let sha256Constants: [UInt32] = [

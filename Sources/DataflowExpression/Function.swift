@@ -108,8 +108,10 @@ struct Function: Sendable {
         ("Regular expressions", patternFunctions),
         ("Numbers", mathFunctions),
         ("Lists", listFunctions),
+        ("Maps", mapFunctions),
         ("Time", timeFunctions),
-        ("Hashes, JSON and addresses", dataFunctions),
+        ("JSON and addresses", dataFunctions),
+        ("Hashes and encodings", encodingFunctions),
     ]
 
     static let all: [Function] = sections.flatMap(\.functions)
@@ -143,6 +145,13 @@ struct Function: Sendable {
         "month": "extract(month from x)", "day": "extract(day from x)", "hour": "extract(hour from x)",
         "get_json_object": "json_value(text, path)", "json_extract_scalar": "json_value(text, path)",
         "to_unixtime": "epoch(time)", "unix_timestamp": "epoch(time)", "to_date": "cast(x as date)",
+        "map_contains_key": "map_contains(map, key)", "map_extract": "map_get(map, key)",
+        "map_entries": "the map itself: it is a list of structs", "map": "map_from_lists(keys, values)",
+        "map_concat": "a || b: of equal keys the last one counts", "split_index": "split_part(text, separator, n)",
+        "json_object_keys": "map_keys(json_entries(text))", "json_keys": "map_keys(json_entries(text))",
+        "json_exists": "json_query(text, path) is not null", "parse_url": "url_host(url), url_path(url) and so on",
+        "hex": "to_hex(x)", "unhex": "from_hex(text)", "base64": "to_base64(x)", "unbase64": "from_base64(text)",
+        "sha": "sha1(x)", "hash": "xxhash64(x)", "timestampdiff": "date_diff(unit, from, to)",
         "safe_cast": "try_cast(x as type)", "concat_list": "a || b",
     ]
 }

@@ -46,16 +46,13 @@ extension Function {
                 return writeText(rows) { row, output in if evaluation.isWanted(row) { write(row, &output) } }
             }
         },
-        digest("md5", "The MD5 digest as 32 hexadecimal digits.", "'900150983cd24fb0d6963f7d28e17f72'") {
-            Digests.md5($0, to: &$1)
-        },
-        digest(
-            "sha256", "The SHA-256 digest as 64 hexadecimal digits.",
-            "'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'"
-        ) { Digests.sha256($0, to: &$1) },
         urlPart("url_host", "The host of a URL.", ("url_host('https://me@example.org:8080/a?b=c#d')", "'example.org'"))
         { $0.host },
         urlPart("url_path", "The path of a URL.", ("url_path('https://example.org/a/b?c=d')", "'/a/b'")) { $0.path },
+        urlPart(
+            "url_query", "The query of a URL, its escapes as they are.",
+            ("url_query('https://example.org/a?b=c&d=1#e')", "'b=c&d=1'")
+        ) { $0.query },
         urlPart("url_scheme", "The scheme of a URL.", ("url_scheme('https://example.org')", "'https'")) { $0.scheme },
         Function(
             "url_parameter", "url_parameter(url, name)", 2...2,
@@ -90,6 +87,54 @@ extension Function {
             ("url_encode('a b/ö')", "'a%20b%2F%C3%B6'")
         ) {
             Addresses.encode($0, to: &$1)
+        },
+        Function(
+            "ip_version", "ip_version(address)", 1...1,
+            "4 or 6 for an IP address, null where it is none. An IPv4 address mapped into IPv6 counts as IPv4.",
+            [("ip_version('10.1.2.3')", "4"), ("ip_version('2001:db8::1')", "6"), ("ip_version('here')", "null")]
+        ) { site throws(ExpressionError) in
+            site.call(.int64, [try site.plan(0, .string)], nullable: true) { arguments, rows, _ in
+                let step = arguments[0].stride
+                var known = BitmapBuilder()
+                let versions = arguments[0].text.withUnsafeViews { addresses in
+                    Values<Int64>(count: rows) { out in
+                        for row in 0..<rows {
+                            let address = Addresses.address(addresses.bytes(row &* step))
+                            known.append(address != nil)
+                            out[row] = address.map { Addresses.isFour($0) ? 4 : 6 } ?? 0
+                        }
+                    }
+                }
+                return Column(.int64, .int64(versions), validity: known.finish())
+            }
+        },
+        Function(
+            "ip_network", "ip_network(address, bits)", 2...2,
+            "The network of an IPv4 or IPv6 address with that many bits in front, as text. Null where the address is none; the row fails for bits that it has not.",
+            [
+                ("ip_network('10.1.2.3', 8)", "'10.0.0.0/8'"),
+                ("ip_network('2001:db8:1:2::3', 48)", "'2001:db8:1::/48'"),
+            ]
+        ) { site throws(ExpressionError) in
+            site.call(.string, [try site.plan(0, .string), try site.plan(1, .int64)], nullable: true) {
+                arguments, rows, evaluation in
+                let step = arguments[0].stride
+                let bits = arguments[1].operand(Int64.self)
+                return arguments[0].text.withUnsafeViews { addresses in
+                    writeOptionalText(rows) { row, output in
+                        guard let address = Addresses.address(addresses.bytes(row &* step)) else { return false }
+                        let count = bits.values[bits.isConstant ? 0 : row]
+                        guard let network = Addresses.Network(address, bits: count) else {
+                            evaluation.fail(
+                                row,
+                                RowError(.invalidArgument, "an IP address has no network of \(count) bits"))
+                            return false
+                        }
+                        network.write(to: &output)
+                        return true
+                    }
+                }
+            }
         },
         Function(
             "ip_in", "ip_in(address, network)", 2...2,
@@ -136,7 +181,7 @@ extension Function {
     ]
 
     /// A text column from a closure that says whether the row has one.
-    private static func writeOptionalText(_ rows: Int, _ body: (Int, inout TextOutput) -> Bool) -> Column {
+    static func writeOptionalText(_ rows: Int, _ body: (Int, inout TextOutput) -> Bool) -> Column {
         var found = BitmapBuilder()
         let column = writeText(rows) { row, output in
             let isThere = body(row, &output)
@@ -160,23 +205,6 @@ extension Function {
                     let text = texts.bytes(row &* step)
                     guard let range = path.find(in: text) else { return false }
                     return write(UnsafeRawBufferPointer(rebasing: text[range]), &output)
-                }
-            }
-        }
-    }
-
-    private static func digest(
-        _ name: String, _ summary: String, _ example: String,
-        _ write: @escaping @Sendable (UnsafeRawBufferPointer, inout TextOutput) -> Void
-    ) -> Function {
-        Function(name, "\(name)(text or bytes)", 1...1, summary, [("\(name)('abc')", example)]) {
-            site throws(ExpressionError) in
-            site.call(.string, [try textOrBytes(site, 0)]) { arguments, rows, evaluation in
-                let step = arguments[0].stride
-                return arguments[0].text.withUnsafeViews { texts in
-                    writeText(rows) { row, output in
-                        if evaluation.isWanted(row) { write(texts.bytes(row &* step), &output) }
-                    }
                 }
             }
         }

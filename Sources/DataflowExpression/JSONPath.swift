@@ -153,7 +153,24 @@ struct JSONReader {
         }
     }
 
-    private static func unescaped(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+    /// Goes through the members of the object that starts here; false where it is damaged, or no object.
+    ///
+    /// - Parameter body: gets what stands between a key's quotes, whether that has escapes, and where its value stands.
+    mutating func forEachMember(_ body: (Range<Int>, Bool, Range<Int>) -> Void) -> Bool {
+        guard take("{") else { return false }
+        if peek == UInt8(ascii: "}") { return true }
+        while let (key, hasEscapes) = string() {
+            guard take(":") else { return false }
+            let start = position
+            guard skipValue() else { return false }
+            body(key, hasEscapes, start..<position)
+            if take(",") { continue }
+            return peek == UInt8(ascii: "}")
+        }
+        return false
+    }
+
+    static func unescaped(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
         var output = TextOutput(rows: 1)
         unescape(bytes, to: &output)
         output.endRow()

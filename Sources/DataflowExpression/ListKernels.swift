@@ -27,7 +27,7 @@ enum ListKernels {
 
     /// One element a row, null where the closure answers none.
     @inline(__always)
-    private static func pick(_ elements: Column, _ rows: Int, _ index: (Int) -> Int32?) -> Column {
+    static func pick(_ elements: Column, _ rows: Int, _ index: (Int) -> Int32?) -> Column {
         var missing = false
         var found = BitmapBuilder()
         let indices = Values<Int32>(count: rows) { out in

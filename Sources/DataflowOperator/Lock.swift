@@ -62,14 +62,27 @@ package final class Lock<State>: @unchecked Sendable {
             case .take(let result): return result
             case .wait(nil): pthread_cond_wait(condition, mutex)
             case .wait(let deadline?):
-                var time = timespec()
-                clock_gettime(CLOCK_MONOTONIC, &time)
-                let (seconds, attoseconds) = max(.zero, ContinuousClock.now.duration(to: deadline)).components
-                let nanoseconds = time.tv_nsec + Int(attoseconds / 1_000_000_000) + 1
-                time.tv_sec += Int(seconds) + nanoseconds / 1_000_000_000
-                time.tv_nsec = nanoseconds % 1_000_000_000
-                pthread_cond_timedwait(condition, mutex, &time)
+                Lock.sleep(until: deadline) { _ = pthread_cond_timedwait(condition, mutex, $0) }
             }
+        }
+    }
+
+    /// Lends an instant as the condition's clock counts it.
+    ///
+    /// By raw memory, two words on 64-bit Linux: which C module the members of `timespec` are said to come from, and so
+    /// whether this file may name them, changes with the order in which modules are loaded.
+    private static func sleep(
+        until deadline: ContinuousClock.Instant, _ wait: (UnsafeMutablePointer<timespec>) -> Void
+    ) {
+        withUnsafeTemporaryAllocation(of: timespec.self, capacity: 1) { memory in
+            guard let time = memory.baseAddress, clock_gettime(CLOCK_MONOTONIC, time) == 0 else { return }
+            let words = UnsafeMutableRawPointer(time)
+            let (seconds, attoseconds) = max(.zero, ContinuousClock.now.duration(to: deadline)).components
+            let nanoseconds = words.load(fromByteOffset: 8, as: Int.self) + Int(attoseconds / 1_000_000_000) + 1
+            let total = words.load(as: Int.self) + Int(seconds) + nanoseconds / 1_000_000_000
+            words.storeBytes(of: total, as: Int.self)
+            words.storeBytes(of: nanoseconds % 1_000_000_000, toByteOffset: 8, as: Int.self)
+            wait(time)
         }
     }
 }

@@ -209,7 +209,42 @@ private func withBytes<R>(_ text: String, _ body: (UnsafeRawBufferPointer) -> R)
         ), ("md5(repeat('a', 55))", "ef1772b6dff9a122358552954ad0df65"),
         ("md5(repeat('a', 56))", "3b0c8ac703f828b04c6c197006d17218"),
         ("md5(repeat('a', 64))", "014842d480b571495a4a0363793f7367"),
+        ("sha1('')", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        (
+            "sha1('abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq')",
+            "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
+        ), ("sha1(repeat('a', 64))", "0098ba824b5c16427bd7a1122a5a442a25ec644d"),
+        ("crc32('')", 0), ("crc32('123456789')", 3_421_780_262),
+        ("xxhash64('')", -1_205_034_819_632_174_695),
+        ("xxhash64('Nobody inspects the spammish repetition')", -302_119_147_016_844_303),
+        // Encodings.
+        ("to_base64('')", ""), ("to_base64('a')", "YQ=="), ("to_base64('ab')", "YWI="), ("to_base64('abc')", "YWJj"),
+        ("cast(from_base64('YWJjZA==') as string)", "abcd"), ("cast(from_base64('YWJjZA') as string)", "abcd"),
+        ("from_base64('-_8')", .bytes([0xfb, 0xff])), ("from_base64('')", .bytes([])),
+        ("from_hex('00fF')", .bytes([0, 255])), ("from_hex('')", .bytes([])),
+        ("try(from_base64('a'))", nil), ("try(from_base64('ab=='))", .bytes([0x69])),
+        ("try(from_base64('abc=='))", nil),
+        ("try(from_base64('ab*='))", nil), ("try(from_hex('abc'))", nil), ("try(from_hex('0g'))", nil),
+        // Maps.
+        ("map_get([struct('a' as k, 1 as v), struct('a' as k, 2 as v)], 'a')", 2),
+        ("map_get(map_from_lists(['a'], [1]) || map_from_lists(['a', 'b'], [3, 4]), 'a')", 3),
+        ("map_get(map_from_lists([1, 2], ['x', null]), 2)", nil),
+        ("map_contains(map_from_lists([1], ['x']), 2)", false),
+        ("map_get(map_from_lists([null, 'a'], [1, 2]), 'a')", 2),
+        ("map_keys(filter(map_from_lists(['a', 'b'], [1, 2]), e -> e.value > 1))", ["b"]),
+        ("size(map_from_lists(cast([] as list<string>), cast([] as list<int64>)))", 0),
+        ("json_entries('[1]')", nil), ("json_entries('{\"a\":1')", nil), ("json_entries('')", nil),
+        ("size(json_entries(' { } '))", 0), ("map_get(json_entries('{\"a\\u0062\": \"\\n\"}'), 'ab')", "\n"),
+        ("map_get(json_entries('{\"a\": {\"b\": \"}\"}, \"c\": true}'), 'a')", "{\"b\": \"}\"}"),
+        ("map_get(json_entries('{\"a\": null, \"c\": true}'), 'c')", "true"),
+        ("map_get(json_entries('{\"a\": null}'), 'a')", nil),
         // URLs and addresses.
+        ("url_query('http://x/?')", ""), ("url_query('http://x/#?a')", nil),
+        ("ip_version('::ffff:10.0.0.1')", 4), ("ip_version('')", nil), ("ip_version('10.0.0')", nil),
+        ("ip_network('10.1.2.255', 31)", "10.1.2.254/31"), ("ip_network('1.2.3.4', 0)", "0.0.0.0/0"),
+        ("ip_network('::1', 0)", "::/0"), ("ip_network('fe80::1:2', 128)", "fe80::1:2/128"),
+        ("ip_network('here', 8)", nil), ("try(ip_network('1.2.3.4', 33))", nil), ("try(ip_network('::1', -1))", nil),
+        ("ip_in('10.1.2.3', ip_network('10.1.9.9', 16))", true),
         ("url_host('http://[::1]:80/')", "[::1]"), ("url_host('//example.org')", "example.org"),
         ("url_host('mailto:x')", nil), ("url_path('http://example.org')", ""), ("url_path('/a/b?c')", "/a/b"),
         ("url_scheme('/a')", nil), ("url_host('http://a@b@c/')", "c"),
@@ -228,6 +263,11 @@ private func withBytes<R>(_ text: String, _ body: (UnsafeRawBufferPointer) -> R)
     }
 
     @Test(arguments: [
+        (
+            "map_get(tags, 'a')",
+            "8: argument 1 of map_get must be a map, a list of structs of a key and a value, found list<string>; write transform(list, x -> struct(x.name as key, x.size as value)) to make one"
+        ),
+        ("map_get(items, 1)", "15: argument 2 of map_get must be string, found int64; write cast(1 as string)"),
         ("json_value(s, 'a')", "14: this is no JSON path; write it like '$.a.b[0]' or '$[''the name'']'"),
         ("json_value(s, '$.')", "14: this is no JSON path; write it like '$.a.b[0]' or '$[''the name'']'"),
         ("json_value(s, s)", "14: the path must be a constant text"),

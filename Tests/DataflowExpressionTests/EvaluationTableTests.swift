@@ -299,6 +299,20 @@ import Testing
         ("list_join(tags, ',')", ["en:snacks,fr:sucre", "", nil, "x"]), ("list_sum(numbers)", [6, nil, nil, 5]),
         ("list_max(numbers)", [3, nil, nil, 5]),
         ("numbers || [i]", [[3, 1, nil, 2, 7], [-4], nil, [5, 0]]),
+        ("map_get(items, 'a')", [1.0, nil, nil, nil]), ("map_get(items, 'only')", [nil, nil, nil, 9.5]),
+        ("map_get(items, s)", [nil, nil, nil, nil]), ("map_contains(items, 'b')", [true, false, nil, false]),
+        ("map_keys(items)", [["a", "b", nil], [], nil, ["only"]]),
+        ("map_values(items)", [[1.0, nil, nil], [], nil, [9.5]]),
+        (
+            "map_from_lists(tags, numbers)",
+            ["!invalid_argument", [], nil, [.structure(["x", 5])]]
+        ),
+        ("map_get(map_from_lists(tags, transform(tags, t -> length(t))), 'fr:sucre')", [8, nil, nil, nil]),
+        ("json_entries(s)", [nil, nil, nil, nil]), ("to_hex(raw)", ["0102ff", "", nil, "6869"]),
+        ("map_get(json_entries('{\"' || s || '\": ' || required || '}'), s)", ["1", "2", nil, "4"]),
+        ("to_base64(raw)", ["AQL/", "", nil, "aGk="]), ("crc32(raw)", [3786882602, 0, nil, 3633523372]),
+        ("ip_network('10.1.2.' || j, 24)", ["10.1.2.0/24", "10.1.2.0/24", nil, "10.1.2.0/24"]),
+        ("ip_network('10.1.2.3', i)", ["10.0.0.0/7", "!invalid_argument", nil, "0.0.0.0/0"]),
         ("[i, j]", [[7, 3], [-4, 100], [nil, nil], [0, 0]]),
         (
             "struct(i as a, s as b)",

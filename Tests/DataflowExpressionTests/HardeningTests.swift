@@ -76,7 +76,8 @@ import Testing
         "s ilike '%x%'", "regexp_replace(s, '.', 'x', 'g')", "regexp_extract(s, '(.)(.)', 2)", "split(s, '')",
         "initcap(s)", "translate(s, 'a', 'b')",
         "cast(s as float64)", "try_to_timestamp(s)", "json_value(s, '$.a')", "to_json(s)", "url_decode(s)",
-        "url_host(s)", "ip_in(s, '::/0')", "md5(s)", "ascii(s)",
+        "url_host(s)", "ip_in(s, '::/0')", "md5(s)", "sha1(s)", "xxhash64(s)", "from_hex(s)", "from_base64(s)",
+        "json_entries(s)", "ip_network(s, 8)", "ip_version(s)", "ascii(s)",
         "strptime(s, '%Y %b')", "try_cast(s as decimal(5,2))", "try_cast(s as date)", "split_part(s, s, -1)",
         "replace(s, s, s)", "position(s in s)",
     ])

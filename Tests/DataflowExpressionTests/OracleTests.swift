@@ -209,3 +209,50 @@ struct TypedGenerator {
         }
     }
 }
+
+@Suite struct EncodingOracleTests {
+    @Test(arguments: 0..<4)
+    func `maps and encodings give what dictionaries and round trips give`(seed: Int) throws {
+        var random = SeededGenerator(seed: UInt64(seed))
+        let schema = Schema([
+            Field("keys", .list(.string)), Field("values", .list(.int64)), Field("wanted", .string),
+            Field("raw", .bytes),
+        ])
+        let names = ["", "a", "b", "a key that is not inline", "another key that is not inline"]
+        var rows: [[Value]] = []
+        for _ in 0..<300 {
+            let count = Int.random(in: 0..<5, using: &random)
+            let keys = (0..<count).map { _ in names[Int.random(in: 0..<names.count, using: &random)] }
+            let values = (0..<count).map { _ -> Value in
+                Int.random(in: 0..<6, using: &random) == 0 ? .null : .int(Int64.random(in: 0..<9, using: &random))
+            }
+            let bytes = (0..<Int.random(in: 0..<40, using: &random)).map { _ in
+                UInt8.random(in: 0...255, using: &random)
+            }
+            rows.append([
+                .list(keys.map { .string($0) }), .list(values),
+                .string(names[Int.random(in: 0..<names.count, using: &random)]), .bytes(bytes),
+            ])
+        }
+        let batch = RecordBatch(schema, rows: rows)
+        func all(_ text: String) throws -> [Value] {
+            let (column, errors) = try Expression.compile(text, schema: schema).evaluate(batch)
+            #expect(errors.isEmpty, "seed \(seed): \(text)")
+            return column.allValues
+        }
+        var found: [Value] = []
+        var has: [Value] = []
+        for row in rows {
+            guard case .list(let keys) = row[0], case .list(let values) = row[1] else { continue }
+            let map = Dictionary(zip(keys, values)) { $1 }
+            found.append(map[row[2]] ?? .null)
+            has.append(.bool(map[row[2]] != nil))
+        }
+        #expect(try all("map_get(map_from_lists(keys, values), wanted)") == found, "seed \(seed)")
+        #expect(try all("map_contains(map_from_lists(keys, values), wanted)") == has, "seed \(seed)")
+        #expect(try all("map_keys(map_from_lists(keys, values))") == rows.map { $0[0] }, "seed \(seed)")
+        #expect(try all("map_values(map_from_lists(keys, values))") == rows.map { $0[1] }, "seed \(seed)")
+        #expect(try all("from_hex(to_hex(raw))") == rows.map { $0[3] }, "seed \(seed)")
+        #expect(try all("from_base64(to_base64(raw))") == rows.map { $0[3] }, "seed \(seed)")
+    }
+}
