@@ -5,7 +5,8 @@ import DataflowConfig
 ///
 /// A split's watermark is its latest event time less the declared out-of-orderness; a row is behind when its time is
 /// before the split's watermark as it was in front of that row. A split that was assigned and has brought no row yet
-/// holds everything back; ended and idle ones do not count.
+/// holds everything back; ended and idle ones do not count. When the last split has ended nothing more is said: to
+/// call that idle would let the rows behind overtake what windows still hold of it, until the end of input that follows.
 ///
 /// A split that comes in when the merged watermark has moved on without it (back from idleness, or found later) begins at
 /// that watermark: its rows behind it are behind, so that they are late where their window is gone.
@@ -26,6 +27,8 @@ public struct SplitWatermarks {
     private var lastWasIdle = false
     /// False until the first split is known: then there is nothing to say.
     private var hasBegun = false
+    /// Whether a split has ended, so that none being left means that the end of input follows.
+    private var hasEnded = false
 
     public init(outOfOrderness: Duration, idleTimeout: Duration) {
         self.outOfOrderness = outOfOrderness.nanoseconds / 1000
@@ -102,6 +105,7 @@ public struct SplitWatermarks {
                 splits[number] = Split(latest: begin(restored[number] ?? .min))
             }
         case .ended(let number):
+            hasEnded = true
             splits[number] = nil
             restored[number] = nil
         case .idle(let number):
@@ -135,7 +139,7 @@ public struct SplitWatermarks {
             least = min(least ?? .max, watermark(split.latest))
         }
         guard let least else {
-            if lastWasIdle { return nil }
+            if lastWasIdle || (hasEnded && splits.isEmpty) { return nil }
             lastWasIdle = true
             return .idle
         }

@@ -86,6 +86,18 @@ private func splitsWithAnIdleOne() -> SplitWatermarks {
         #expect(splits.latest.isEmpty)
     }
 
+    @Test func `the end of the last split is not an idle time`() {
+        // Idle, the stream would let what follows go on to the watermark of other streams, past rows that windows hold.
+        var splits = splits([0, 1])
+        _ = splits.observe(Values([100]), split: 0)
+        splits.apply(.ended(0), now: start)
+        splits.apply(.ended(1), now: start)
+        #expect(splits.next() == nil)
+        splits.apply(.assigned([2]), now: start)
+        _ = splits.observe(Values([200]), split: 2)
+        #expect(splits.next() == .time(195))
+    }
+
     @Test func `times at the ends of the range do not overflow`() {
         var splits = splits([0, 1])
         _ = splits.observe(Values([.max]), split: 0)

@@ -145,7 +145,8 @@ public final class GenerateSource: Source {
         } else {
             for batch in state["watermarks"]?.batches ?? [] {
                 for row in batch.rows {
-                    guard case .string(let name) = row[0], let number = Int32(name), case .int(let latest) = row[1]
+                    guard case .string(let name) = row[0], let number = Int32(name), case .int(let latest) = row[1],
+                        splits.contains(where: { $0.number == number })
                     else { continue }
                     watermarks?.restore(split: number, latest: latest)
                 }
