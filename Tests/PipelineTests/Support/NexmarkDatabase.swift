@@ -22,7 +22,7 @@ final class NexmarkDatabase: Sendable {
 
     let database: TestDatabase
     let span: Span
-    private let computed = Mutex<Set<String>>([])
+    private let computed = Mutex<[String: Expected]>([:])
 
     /// The one of all tests of this process.
     static func shared(_ span: Span) async throws -> NexmarkDatabase {
@@ -39,6 +39,8 @@ final class NexmarkDatabase: Sendable {
         [
             "defaults.generate-source.count=\(eventCount)",
             "defaults.generate-source.event_interval=\(span.interval)",
+            // So that a split has rows enough to be cut within.
+            "defaults.generate-source.splits=3",
         ]
     }
 
@@ -69,38 +71,53 @@ final class NexmarkDatabase: Sendable {
         try database.query("analyze")
     }
 
+    /// What SQL computes for a query.
+    private struct Expected {
+        var columns: [(name: String, isFloat: Bool)]
+        var rows: [String]
+    }
+
     /// Compares `actual` (a table or a query in brackets) with what SQL computes, column by column; floats to 1e-9 relative.
     func expect(_ query: String, in actual: String, _ comment: String, sourceLocation: SourceLocation) throws {
-        try compute(query)
-        let columns = try database.query(
-            """
-            select column_name, data_type from information_schema.columns
-            where table_schema = 'expected' and table_name = '\(query)' order by ordinal_position
-            """
-        ).map { $0.split(separator: "|").map(String.init) }
-        let names = columns.map { "\"\($0[0])\"" }.joined(separator: ", ")
-        let order = (1...columns.count).map { "\($0)" }.joined(separator: ", ")
-        func rows(_ table: String) throws -> [String] {
-            try database.query("set timezone = 'UTC'; select \(names) from \(table) as t order by \(order)")
-        }
-        let expected = try rows("expected.\(query)")
-        let found = try rows(actual)
-        #expect(!expected.isEmpty, "\(query) is expected to have rows", sourceLocation: sourceLocation)
-        let isFloat = columns.map { $0[1] == "double precision" }
-        let differences = zip(expected, found).filter { !Self.isSame($0, $1, isFloat) }
+        let expected = try expected(query)
+        let found = try rows(expected.columns.map(\.name), of: actual)
+        let isFloat = expected.columns.map(\.isFloat)
+        let differences = zip(expected.rows, found).filter { !Self.isSame($0, $1, isFloat) }
         #expect(
-            expected.count == found.count && differences.isEmpty,
+            expected.rows.count == found.count && differences.isEmpty,
             """
-            \(query), \(comment): \(expected.count) rows expected, \(found.count) found
+            \(query), \(comment): \(expected.rows.count) rows expected, \(found.count) found
             \(differences.prefix(3).map { "expected \($0)\n   found \($1)" }.joined(separator: "\n"))
             """, sourceLocation: sourceLocation)
     }
 
-    private func compute(_ query: String) throws {
-        guard computed.withLock({ $0.insert(query).inserted }) else { return }
+    private func rows(_ columns: [String], of table: String) throws -> [String] {
+        let names = columns.map { "\"\($0)\"" }.joined(separator: ", ")
+        let order = (1...columns.count).map { "\($0)" }.joined(separator: ", ")
+        return try database.query("set timezone = 'UTC'; select \(names) from \(table) as t order by \(order)")
+    }
+
+    private func expected(_ query: String) throws -> Expected {
+        if let expected = computed.withLock({ $0[query] }) { return expected }
         let sql = try String(
             contentsOfFile: "\(Repository.root)/Tests/Resources/nexmark/\(query).sql", encoding: .utf8)
-        try database.query("set timezone = 'UTC'; create table expected.\(query) as\n\(sql)")
+        let columns = try database.query(
+            """
+            set timezone = 'UTC';
+            create table expected.\(query) as
+            \(sql);
+            select column_name, data_type from information_schema.columns
+            where table_schema = 'expected' and table_name = '\(query)' order by ordinal_position
+            """
+        ).map { line in
+            let parts = line.split(separator: "|")
+            return (name: String(parts[0]), isFloat: parts[1] == "double precision")
+        }
+        let rows = try rows(columns.map(\.name), of: "expected.\(query)")
+        try #require(!rows.isEmpty, "\(query) is expected to have rows")
+        let expected = Expected(columns: columns, rows: rows)
+        computed.withLock { $0[query] = expected }
+        return expected
     }
 
     private static func isSame(_ expected: String, _ found: String, _ isFloat: [Bool]) -> Bool {
