@@ -1,4 +1,5 @@
 import Glibc
+import SwiftOverlayShims
 
 /// A value behind a pthread mutex with a condition: used like `Synchronization.Mutex`, and by threads that wait.
 ///
