@@ -132,6 +132,10 @@ let package = Package(
             name: "bench-window-agg", dependencies: ["WindowAgg", "TopN", "DataflowOperator", log] + contract,
             path: "Benchmarks/window-agg", swiftSettings: settings),
         .executableTarget(
+            name: "bench-operators",
+            dependencies: ["Dedupe", "TopN", "Sample", "Split", "Union", "DataflowOperator", log] + contract,
+            path: "Benchmarks/operators", swiftSettings: settings),
+        .executableTarget(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/file-source", swiftSettings: settings),
         .executableTarget(

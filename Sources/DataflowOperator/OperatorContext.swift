@@ -95,6 +95,8 @@ public struct OperatorContext: Sendable {
     public var usedColumns: ColumnSet
     /// What it uses of the main output alone: for operators that hold rows for it, while others go to a port at once.
     public var mainColumns: ColumnSet
+    /// Output ports whose rows nothing takes: what goes out of them is only counted, so it need not be made.
+    public var unreadPorts: Set<OutputPort>
     /// True when a node behind this one declares event time: sources then keep their splits in step.
     public var eventTimeDownstream: Bool
     /// Random id of this history of checkpoints, made at a start without checkpoint.
@@ -115,6 +117,7 @@ public struct OperatorContext: Sendable {
     public init(
         pipeline: String, node: String, subtask: Int = 0, parallelism: Int = 1, inputs: [Stream] = [],
         outputs: [Stream] = [], usedColumns: ColumnSet = .all, mainColumns: ColumnSet? = nil,
+        unreadPorts: Set<OutputPort> = [],
         eventTimeDownstream: Bool = false, lineage: String,
         generation: UInt64, restored: RestoredCheckpoint? = nil, stateDirectory: String, exactlyOnce: Bool = true,
         logger: Logger, clock: any RuntimeClock, counters: OperatorCounters = OperatorCounters(),
@@ -128,6 +131,7 @@ public struct OperatorContext: Sendable {
         self.outputs = outputs
         self.usedColumns = usedColumns
         self.mainColumns = mainColumns ?? usedColumns
+        self.unreadPorts = unreadPorts
         self.eventTimeDownstream = eventTimeDownstream
         self.lineage = lineage
         self.generation = generation

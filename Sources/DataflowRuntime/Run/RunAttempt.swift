@@ -248,10 +248,12 @@ struct RunAttempt: Sendable {
                 id: restorer.checkpoint.manifest.checkpoint, commitPending: restorer.checkpoint.status == .committing,
                 acceptDuplicates: options.acceptDuplicates)
         }
+        let ports = stage.outputs.indices.map { OutputPort(index: $0) }
         return OperatorContext(
             pipeline: plan.pipeline, node: stage.node.name, subtask: subtask, parallelism: task.parallelism,
             inputs: stage.inputs, outputs: stage.outputs, usedColumns: stage.node.usedColumns,
             mainColumns: stage.node.mainColumns,
+            unreadPorts: Set(ports).subtracting(stage.routes.map(\.port)),
             eventTimeDownstream: stage.eventTimeDownstream, lineage: lineage, generation: session.generation,
             restored: restored, stateDirectory: directory, exactlyOnce: stage.node.exactlyOnce, logger: logger,
             clock: clock, counters: metrics.counters)

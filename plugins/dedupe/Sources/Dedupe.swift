@@ -23,15 +23,25 @@ public final class Dedupe: Transform {
 
     public static func outputs(_ config: DedupeConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] {
         let plan = try DedupePlan(config, input: inputs[0])
-        return [plan.output] + ports(config).map { _ in Stream(plan.input) }
+        return [plan.output] + ports(config).map { _ in Stream(plan.rows) }
     }
 
     public static func partitioning(_ config: DedupeConfig, inputs: [Stream]) throws(ConfigError) -> Partitioning {
-        .hash(try DedupePlan(config, input: inputs[0]).keyNames)
+        try DedupePlan(config, input: inputs[0]).partitioning
+    }
+
+    public static func localStage(_ config: DedupeConfig, inputs: [Stream]) throws(ConfigError) -> LocalStage? {
+        let plan = try DedupePlan(config, input: inputs[0])
+        guard !plan.computed.isEmpty else { return nil }
+        let output = Stream(plan.keyed, eventTime: plan.eventTime)
+        return LocalStage(output: output, partitioning: plan.partitioning) { (context) throws(OperatorError) in
+            KeyColumns(plan, context)
+        }
     }
 
     public static func columnsUsed(_ config: DedupeConfig, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet] {
-        [downstream.union(config.key.elements.map(\.value) + [inputs[0].eventTime].compactMap { $0 })]
+        guard let plan = try? DedupePlan(config, input: inputs[0]) else { return [.all] }
+        return [downstream.union(plan.columnsUsed)]
     }
 
     private let plan: DedupePlan
@@ -46,7 +56,10 @@ public final class Dedupe: Transform {
 
     public init(_ config: DedupeConfig, _ context: OperatorContext) throws(OperatorError) {
         let plan: DedupePlan
-        do throws(ConfigError) { plan = try DedupePlan(config, input: context.inputs[0]) } catch {
+        // The rows may have the key's columns behind their own.
+        var input = context.inputs[0]
+        input.schema = Schema(Array(input.schema.fields.prefix(context.outputs[0].schema.fields.count)))
+        do throws(ConfigError) { plan = try DedupePlan(config, input: input) } catch {
             throw OperatorError(.user, .never, "invalid_config", error.description)
         }
         self.plan = plan
@@ -55,7 +68,7 @@ public final class Dedupe: Transform {
         case .forEver: within = .max
         case .eventTime(_, let time), .processingTime(let time): within = time
         }
-        kept = KeptTimes(keys: plan.key.map { plan.input.fields[$0].type }, within: within)
+        kept = KeptTimes(keys: plan.key.map { plan.keyed.fields[$0].type }, within: within)
     }
 
     public func open(restoring state: StateSnapshot) throws(OperatorError) {
@@ -87,21 +100,30 @@ public final class Dedupe: Transform {
         let isKept = kept.offer(ids, times)
         let passed = isKept.setCount
         context.counters.add(passed: passed, filtered: rows.rowCount - passed)
-        if passed > 0 { output.emit(rows.filter(isKept)) }
-        if passed < rows.rowCount { output.emit(rows.filter(~isKept), to: Dedupe.duplicates) }
+        let own = withoutKeys(rows)
+        if passed > 0 { output.emit(own.filter(isKept)) }
+        if passed < rows.rowCount, !context.unreadPorts.contains(Dedupe.duplicates) {
+            output.emit(own.filter(~isKept), to: Dedupe.duplicates)
+        }
         return .done
+    }
+
+    /// The rows as they came into the node: without the columns that were computed for the key.
+    private func withoutKeys(_ batch: RecordBatch) -> RecordBatch {
+        plan.computed.isEmpty
+            ? batch : batch.replacingColumns(plan.rows, Array(batch.columns.dropLast(plan.computed.count)))
     }
 
     /// Rows without a time go to the errors.
     private func settleMissing(_ batch: RecordBatch, _ column: Int, _ output: inout OutputBuffer) -> RecordBatch {
         guard let present = batch.columns[column].validity, present.setCount < batch.rowCount else { return batch }
         var missing = RowErrors(rowCount: batch.rowCount)
-        let name = plan.input.fields[column].name
+        let name = plan.rows.fields[column].name
         for row in 0..<batch.rowCount where !present[row] {
             missing.insert(RowError(.invalidArgument, "\(name) is null, expected the event's time"), at: row)
         }
         var report = ErrorRows(context)
-        report.append(missing, of: batch)
+        report.append(missing, of: withoutKeys(batch))
         output.emit(report.finish(), to: .errors)
         context.counters.add(errors: missing.count)
         return batch.filter(present)
@@ -126,7 +148,7 @@ public final class Dedupe: Transform {
         let late = batch.rowCount - inTime.setCount
         guard late > 0 else { return batch }
         context.counters.add(late: late)
-        output.emit(batch.filter(~inTime), to: Dedupe.late)
+        output.emit(withoutKeys(batch).filter(~inTime), to: Dedupe.late)
         return batch.filter(inTime)
     }
 

@@ -2,7 +2,7 @@ public import DataflowOperator
 
 /// The settings of a `dedupe` node.
 public struct DedupeConfig: OperatorConfig {
-    public var key = OneOrMany<Located<String>>()
+    public var key = OneOrMany<ExpressionText>()
     public var within: Duration?
     public var keep = Keep.first
 
@@ -11,8 +11,8 @@ public struct DedupeConfig: OperatorConfig {
     public static let schema = ConfigSchema<Self> {
         ConfigField(
             "key", \.key, .required,
-            "Columns: of the rows that have the same values in all of them, the first goes on. Null is a value.",
-            examples: [OneOrMany([Located("order_id")])])
+            "Columns or expressions: of the rows that have the same values in all of them, the first goes on. Null is a value."
+        )
         ConfigField(
             "within", \.within,
             "How far apart in time two rows may lie to be duplicates: in event time where the input has it, else in the time of processing. Without it every key is remembered for ever."

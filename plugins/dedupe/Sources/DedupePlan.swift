@@ -12,39 +12,46 @@ struct DedupePlan: Sendable {
         case processingTime(within: Int64)
     }
 
-    let input: Schema
-    /// Positions of the key's columns.
+    /// The columns of the rows that come in and go on.
+    let rows: Schema
+    /// `rows`, and behind them a column for each part of the key that has to be computed.
+    let keyed: Schema
+    /// The parts of the key that have to be computed, over `rows`.
+    let computed: [TypedExpression]
+    /// Positions of the key's columns in `keyed`.
     let key: [Int]
     let memory: Memory
-    let output: Stream
+    let eventTime: String?
 
-    /// Checks names and the kind of the input.
+    /// Checks expressions and the kind of the input.
     ///
     /// - Throws: all findings at once, at their places in the file.
     init(_ config: DedupeConfig, input stream: Stream) throws(ConfigError) {
         var collector = DiagnosticCollector()
-        input = stream.schema
+        rows = stream.schema
+        eventTime = stream.eventTime
+        var fields = rows.fields
         var key: [Int] = []
-        for name in config.key.elements {
-            let length = name.value.unicodeScalars.count
-            guard let index = stream.schema.index(of: name.value) else {
-                collector.append(
-                    Diagnostic(
-                        .error, "unknown-column",
-                        "there is no column `\(name.value)`\(Suggestion.phrase(for: name.value, among: stream.schema.names))",
-                        at: name.mark, length: length,
-                        hint:
-                            "the input has \(stream.schema.names.joined(separator: ", ")); compute others in a select node in front of this one"
-                    ))
+        var computed: [TypedExpression] = []
+        for part in config.key.elements {
+            let expression: TypedExpression
+            do throws(ExpressionErrors) { expression = try part.parsed.check(rows) } catch {
+                collector.append(contentsOf: part.placed(error).diagnostics)
                 continue
             }
-            if key.contains(index) {
-                collector.append(
-                    Diagnostic(
-                        .error, "duplicate-name", "`\(name.value)` is there twice in `key`", at: name.mark,
-                        length: length))
-            } else {
+            if let name = expression.columnName, let index = rows.index(of: name) {
+                if key.contains(index) {
+                    collector.append(
+                        Diagnostic(
+                            .error, "duplicate-name", "`\(name)` is there twice in `key`", at: part.text.mark,
+                            length: name.unicodeScalars.count))
+                }
                 key.append(index)
+            } else {
+                key.append(fields.count)
+                // No name of the input: it has quotes in it.
+                fields.append(Field("\"key \(computed.count + 1)\"", expression.type))
+                computed.append(expression)
             }
         }
         if let own = stream.kind.key {
@@ -56,8 +63,10 @@ struct DedupePlan: Sendable {
         }
         try collector.throwErrors()
         self.key = key
+        self.computed = computed
+        keyed = Schema(fields)
         if let within = config.within.map({ max(1, $0.nanoseconds / 1000) }) {
-            if let time = stream.eventTime.flatMap(stream.schema.index(of:)) {
+            if let time = stream.eventTime.flatMap(rows.index(of:)) {
                 memory = .eventTime(column: time, within: within)
             } else {
                 memory = .processingTime(within: within)
@@ -65,15 +74,22 @@ struct DedupePlan: Sendable {
         } else {
             memory = .forEver
         }
-        output = Stream(stream.schema, eventTime: stream.eventTime)
     }
 
-    var keyNames: [String] { key.map { input.fields[$0].name } }
+    /// What leaves the node.
+    var output: Stream { Stream(rows, eventTime: eventTime) }
+
+    var partitioning: Partitioning { .hash(key.map { keyed.fields[$0].name }) }
+
+    var columnsUsed: [String] {
+        computed.flatMap(\.columnsUsed) + key.filter { $0 < rows.fields.count }.map { rows.fields[$0].name }
+            + [eventTime].compactMap { $0 }
+    }
 
     /// The state's columns: the key group, the key, and the time of a row that was kept.
     var state: Schema {
         var fields = [Field("key_group", .int32, nullable: false)]
-        fields += key.map { Field("key.\(input.fields[$0].name)", input.fields[$0].type) }
+        fields += key.map { Field("key.\(keyed.fields[$0].name)", keyed.fields[$0].type) }
         if memory != .forEver { fields.append(Field("time", .timestamp, nullable: false)) }
         return Schema(fields)
     }
