@@ -4,8 +4,10 @@ import DataflowOperator
 ///
 /// State belongs to a node *name* (and the version of each of its tables), not to the node's place in the pipeline file.
 public struct CheckpointManifest: Hashable, Sendable, Codable {
-    /// The version of this format that this build writes; it reads no other.
-    public static let currentFormat = 1
+    /// The version of this format that this build writes. 2: tables may lie in `increments` files.
+    public static let currentFormat = 2
+    /// The versions that it reads.
+    static let readableFormats = 1...currentFormat
 
     public var format = CheckpointManifest.currentFormat
     public var pipeline: String
@@ -21,7 +23,7 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
     public var createdAt: Int64
     /// Whether every source had reached its end.
     public var finished: Bool
-    /// The file with the tables of all nodes; nil when no node had state.
+    /// The file with the tables of all nodes that are written whole; nil when there are none.
     public var stateFile: StateFile?
     public var nodes: [Node]
 
@@ -46,6 +48,9 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
     public var needsCommit: Bool { nodes.contains { !$0.committables.isEmpty } }
 
     public subscript(node name: String) -> Node? { nodes.first { $0.name == name } }
+
+    /// The checkpoints whose `increments` files hold rows of this one.
+    public var references: Set<UInt64> { Set(nodes.lazy.flatMap(\.tables).compactMap(\.increments)) }
 
     /// A file beside the manifest, with what is needed to find damage.
     public struct StateFile: Hashable, Sendable, Codable {
@@ -93,7 +98,8 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
         }
     }
 
-    /// One state table of one subtask: a slice of the state file.
+    /// One state table of one subtask, or a part of one: a slice of a file. The entries of an incremental table stand in the
+    /// order of their checkpoints, the oldest first.
     public struct Table: Hashable, Sendable, Codable {
         /// How a restore at another parallelism divides the rows.
         public enum Distribution: Hashable, Sendable, Codable {
@@ -110,10 +116,14 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
         public var offset: Int
         public var length: Int
         public var crc32: UInt32
+        /// True where the rows carry their numbers: of each number the newest row counts.
+        public var isNumbered: Bool?
+        /// The checkpoint whose `increments` file holds the rows; nil for this checkpoint's own `state`.
+        public var increments: UInt64?
 
         public init(
             subtask: Int, name: String, version: UInt32, distribution: Distribution, rowCount: Int, offset: Int,
-            length: Int, crc32: UInt32
+            length: Int, crc32: UInt32, isNumbered: Bool? = nil, increments: UInt64? = nil
         ) {
             self.subtask = subtask
             self.name = name
@@ -123,6 +133,8 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
             self.offset = offset
             self.length = length
             self.crc32 = crc32
+            self.isNumbered = isNumbered
+            self.increments = increments
         }
     }
 

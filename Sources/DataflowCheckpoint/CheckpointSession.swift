@@ -19,12 +19,37 @@ public final class CheckpointSession: Sendable {
         var history: [CheckpointID] = []
         var writing: Writing?
         var hasPublished = false
+        /// What the manifests in the folder refer to.
+        var references: [CheckpointID: References] = [:]
+    }
+
+    /// Of which checkpoints a manifest needs the increments file.
+    private enum References {
+        case known(Set<UInt64>)
+        /// The manifest cannot be read: any file that is not newer may be needed.
+        case unknown
+
+        func contains(_ file: UInt64, of id: CheckpointID) -> Bool {
+            switch self {
+            case .known(let files): files.contains(file)
+            case .unknown: file <= id.number
+            }
+        }
     }
 
     private struct Writing {
         var id: CheckpointID
         var length = 0
         var checksum = Checksum()
+        var incrementsLength = 0
+    }
+
+    /// Where the bytes of a table go.
+    public enum Destination: Hashable, Sendable {
+        /// The checkpoint's own file, which goes when the checkpoint goes.
+        case state
+        /// A file that later checkpoints may refer to.
+        case increments
     }
 
     public let store: LocalCheckpointStore
@@ -73,6 +98,16 @@ public final class CheckpointSession: Sendable {
             try store.files.remove(store.path(name))
         }
         self.reports = reports
+        for id in ids {
+            let references: References?
+            do throws(CheckpointError) {
+                references = try store.readManifest(id).map { .known($0.references) }
+            } catch {
+                references = .unknown
+            }
+            if let references { state.withLock { $0.references[id] = references } }
+        }
+        try removeIncrements()
     }
 
     // MARK: restore
@@ -147,25 +182,34 @@ public final class CheckpointSession: Sendable {
         return id
     }
 
-    /// Adds one encoded table to the state file of the checkpoint being written. Callable from several threads.
+    /// Adds one encoded table, or a part of one, to a file of the checkpoint being written. Callable from several threads.
     ///
     /// - Returns: where it lies.
     public func append(
-        _ bytes: [UInt8], to id: CheckpointID
+        _ bytes: [UInt8], to id: CheckpointID, _ destination: Destination = .state
     ) throws(CheckpointError) -> (offset: Int, length: Int, crc32: UInt32) {
         let crc32 = Checksum(of: bytes).value
         let result = state.withLock { state -> Result<Int, CheckpointError> in
-            guard state.writing?.id == id, let offset = state.writing?.length else {
+            guard var writing = state.writing, writing.id == id else {
                 preconditionFailure("state for checkpoint \(id), which is not being written")
             }
+            defer { state.writing = writing }
             do throws(CheckpointError) {
-                try files.append(bytes, to: store.path(of: id, "state"))
+                switch destination {
+                case .state:
+                    try files.append(bytes, to: store.path(of: id, "state"))
+                    defer { writing.length += bytes.count }
+                    writing.checksum.update(bytes)
+                    return .success(writing.length)
+                case .increments:
+                    if writing.incrementsLength == 0 { try files.makeDirectory(store.increments) }
+                    try files.append(bytes, to: store.incrementsPath(id.number))
+                    defer { writing.incrementsLength += bytes.count }
+                    return .success(writing.incrementsLength)
+                }
             } catch {
                 return .failure(error)
             }
-            state.writing?.length += bytes.count
-            state.writing?.checksum.update(bytes)
-            return .success(offset)
         }
         return (try result.get(), bytes.count, crc32)
     }
@@ -188,12 +232,18 @@ public final class CheckpointSession: Sendable {
             try files.sync(store.path(of: id, "state"))
             manifest.stateFile = .init(name: "state", length: writing.length, crc32: writing.checksum.value)
         }
+        if writing.incrementsLength > 0 {
+            try files.sync(store.incrementsPath(id.number))
+            try files.syncDirectory(store.increments)
+            try files.syncDirectory(store.directory)
+        }
         let bytes = try Envelope.encode(manifest, kind: "manifest", format: CheckpointManifest.currentFormat)
         try store.writeDurably(bytes, store.path(of: id, "manifest"), in: store.path(of: id))
         state.withLock { state in
             state.writing = nil
             state.hasPublished = true
             state.history.insert(id, at: 0)
+            state.references[id] = .known(manifest.references)
         }
         return manifest
     }
@@ -204,8 +254,8 @@ public final class CheckpointSession: Sendable {
         try files.write([], to: store.path(of: id, "committed"))
     }
 
-    /// Deletes what retention does not keep: older checkpoints of this history beyond the newest `retained`, and those of
-    /// histories that were left (`--restore`).
+    /// Deletes what retention does not keep: older checkpoints of this history beyond the newest `retained`, those of
+    /// histories that were left (`--restore`), and increments files to which no checkpoint refers any more.
     ///
     /// - Returns: what was deleted.
     @discardableResult
@@ -224,7 +274,22 @@ public final class CheckpointSession: Sendable {
             try files.remove(condemned)
             deleted.append(id)
         }
+        let gone = deleted
+        state.withLock { state in for id in gone { state.references[id] = nil } }
+        try removeIncrements()
         return deleted
+    }
+
+    /// Removes the increments files that no manifest refers to. Not while a checkpoint is being written.
+    private func removeIncrements() throws(CheckpointError) {
+        let references = state.withLock(\.references)
+        let unused = try store.incrementIDs().filter { file in
+            !references.contains { id, references in references.contains(file, of: id) }
+        }
+        guard !unused.isEmpty else { return }
+        // Manifests that refer to them must not come back after a power loss.
+        try files.syncDirectory(store.directory)
+        for file in unused { try files.remove(store.incrementsPath(file)) }
     }
 
     /// Whether this run may still write.
@@ -265,13 +330,6 @@ public struct LoadedCheckpoint: Sendable {
 
     /// The encoded rows of a table.
     public func bytes(of table: CheckpointManifest.Table) throws(CheckpointError) -> [UInt8] {
-        if table.length == 0 { return [] }
-        let path = store.path(of: manifest.checkpoint, manifest.stateFile?.name ?? "state")
-        guard let bytes = try store.files.read(path, table.offset..<(table.offset + table.length)),
-            bytes.count == table.length, Checksum(of: bytes).value == table.crc32
-        else {
-            throw CheckpointError(.damaged, "\(path) is damaged at byte \(table.offset) (table '\(table.name)')")
-        }
-        return bytes
+        try store.bytes(of: table, in: manifest)
     }
 }

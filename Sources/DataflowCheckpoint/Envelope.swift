@@ -17,7 +17,7 @@ enum Envelope {
 
     /// - Throws: `.damaged` when the bytes are not what ``encode(_:kind:format:)`` wrote, `.incompatible` for another format.
     static func decode<Value: Decodable>(
-        _ type: Value.Type, _ bytes: [UInt8], kind: String, format: Int, path: String
+        _ type: Value.Type, _ bytes: [UInt8], kind: String, formats: ClosedRange<Int>, path: String
     ) throws(CheckpointError) -> Value {
         func damaged(_ what: String) -> CheckpointError { CheckpointError(.damaged, "\(path) is damaged: \(what)") }
         guard let newline = bytes.firstIndex(of: UInt8(ascii: "\n")) else { throw damaged("it has no header line") }
@@ -26,10 +26,10 @@ enum Envelope {
             let length = Int(header[2]),
             let checksum = UInt32(header[3])
         else { throw damaged("its header line is not one of a \(kind)") }
-        guard found == format else {
+        guard formats.contains(found) else {
             throw CheckpointError(
                 .incompatible,
-                "\(path) has format \(found), this build reads format \(format); use the dataflow that wrote it, or start anew with --restore none"
+                "\(path) has format \(found), this build reads format \(formats.upperBound); use the dataflow that wrote it, or start anew with --restore none"
             )
         }
         let body = bytes[(newline + 1)...]

@@ -7,9 +7,11 @@ import Glibc
 ///         lock                    held (flock) by the run that is alive
 ///         fence                   generation and highest checkpoint id, rising
 ///         chk-00000000000000000012/
-///             state               the tables of all nodes, one after another
+///             state               the tables that are written whole, one after another
 ///             manifest            written last: the checkpoint exists when this does
 ///             committed           the sinks have committed
+///         increments/00000000000000000012
+///                                 what had changed of incremental tables; later checkpoints refer to it
 ///         nodes/<node>/           files that an operator keeps for itself
 ///
 /// Every file is written under another name, synced, renamed, and its directory synced; every one carries length and
@@ -88,7 +90,8 @@ public final class LocalCheckpointStore: Sendable {
             throw CheckpointError(.damaged, "\(path("fence")) is missing, but there are checkpoints")
         }
         return try Envelope.decode(
-            CheckpointFence.self, bytes, kind: "fence", format: CheckpointFence.format, path: path("fence"))
+            CheckpointFence.self, bytes, kind: "fence", formats: CheckpointFence.format...CheckpointFence.format,
+            path: path("fence"))
     }
 
     /// The ids of all checkpoint folders, complete or not, newest first.
@@ -108,7 +111,7 @@ public final class LocalCheckpointStore: Sendable {
         let path = path(of: id, "manifest")
         guard let bytes = try files.read(path, nil) else { return nil }
         let manifest = try Envelope.decode(
-            CheckpointManifest.self, bytes, kind: "manifest", format: CheckpointManifest.currentFormat, path: path)
+            CheckpointManifest.self, bytes, kind: "manifest", formats: CheckpointManifest.readableFormats, path: path)
         guard manifest.pipeline == pipeline, manifest.id == id.number else {
             throw CheckpointError(
                 .incompatible,
@@ -118,8 +121,11 @@ public final class LocalCheckpointStore: Sendable {
         return manifest
     }
 
-    /// Reads the whole state file once and compares length and checksum.
+    /// Reads everything that the checkpoint consists of once and compares lengths and checksums.
     func verifyState(_ manifest: CheckpointManifest) throws(CheckpointError) {
+        for node in manifest.nodes {
+            for table in node.tables where table.increments != nil { _ = try bytes(of: table, in: manifest) }
+        }
         guard let expected = manifest.stateFile else { return }
         let path = path(of: manifest.checkpoint, expected.name)
         var checksum = Checksum()
@@ -141,13 +147,48 @@ public final class LocalCheckpointStore: Sendable {
         }
     }
 
+    /// The encoded rows of a table, compared with their checksum.
+    func bytes(
+        of table: CheckpointManifest.Table, in manifest: CheckpointManifest
+    ) throws(CheckpointError) -> [UInt8] {
+        if table.length == 0 { return [] }
+        let path =
+            table.increments.map { incrementsPath($0) }
+            ?? path(of: manifest.checkpoint, manifest.stateFile?.name ?? "state")
+        // A damaged checkpoint is told by its own name too, whatever file is at fault.
+        let whose = table.increments == nil ? "" : ", which \(self.path(of: manifest.checkpoint)) needs,"
+        guard let bytes = try files.read(path, table.offset..<(table.offset + table.length)) else {
+            throw CheckpointError(.damaged, "\(path)\(whose) is missing")
+        }
+        guard bytes.count == table.length, Checksum(of: bytes).value == table.crc32 else {
+            throw CheckpointError(
+                .damaged, "\(path)\(whose) is damaged at byte \(table.offset) (table '\(table.name)')")
+        }
+        return bytes
+    }
+
     // MARK: paths
+
+    var increments: String { path("increments") }
+
+    func incrementsPath(_ id: UInt64) -> String { Self.path(increments, Self.digits(id)) }
+
+    /// The checkpoints that have an increments file.
+    func incrementIDs() throws(CheckpointError) -> [UInt64] {
+        try (files.list(increments) ?? []).compactMap { name in
+            UInt64(name).flatMap { Self.digits($0) == name ? $0 : nil }
+        }
+    }
+
+    private static func digits(_ id: UInt64) -> String {
+        let digits = String(id)
+        return String(repeating: "0", count: max(0, 20 - digits.count)) + digits
+    }
 
     func path(_ name: String) -> String { Self.path(directory, name) }
 
     func path(of id: CheckpointID, _ name: String? = nil) -> String {
-        let digits = String(id.number)
-        let folder = path("chk-" + String(repeating: "0", count: max(0, 20 - digits.count)) + digits)
+        let folder = path("chk-" + Self.digits(id.number))
         return name.map { Self.path(folder, $0) } ?? folder
     }
 

@@ -23,12 +23,34 @@ public struct StateTable: Sendable {
     public var distribution: Distribution
     /// The rows, in one or more batches of one schema.
     public var batches: [RecordBatch]
+    /// Nil where `batches` is the whole table; a restore always gives whole tables.
+    public var increment: Increment?
 
-    public init(_ name: String, version: UInt32 = 1, distribution: Distribution, _ batches: [RecordBatch]) {
+    public init(
+        _ name: String, version: UInt32 = 1, distribution: Distribution, _ batches: [RecordBatch],
+        increment: Increment? = nil
+    ) {
         self.name = name
         self.version = version
         self.distribution = distribution
         self.batches = batches
+        self.increment = increment
+    }
+
+    /// Batches of an ``IncrementalTable``: the first column is the row's number, a batch of only that column says which
+    /// numbers are gone. Of a number's rows in several checkpoints the newest counts.
+    public struct Increment: Hashable, Sendable {
+        /// How many checkpoints before this one still count for the table: the latest so many.
+        public var keeps = 0
+        /// Whether later checkpoints may still count on this one.
+        public var isKept = false
+        /// False where ``Transform/continueSnapshot(until:into:)`` has to give more rows of this table.
+        public var isComplete = true
+
+        public init() {}
+
+        /// The column in front.
+        public static let number = Field("__row_number", .int32, nullable: false)
     }
 
     /// How many rows all batches have together.

@@ -84,8 +84,17 @@ public protocol Transform: Operator {
     /// Every input has ended and, with event time, the last watermark has been seen.
     func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress
 
-    /// The state, by reference: no encoding, no I/O.
+    /// The state, by reference: no encoding, no I/O. An ``IncrementalTable`` may give its rows later.
     func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot
+
+    /// Gives more rows of the tables that were not complete in `snapshot`: appends them to `snapshot`, as parts of the tables,
+    /// and comes back soon after `deadline`. Rows are as they were at the barrier. Default: nothing, `.done`.
+    ///
+    /// Called again and again until it answers `.done`, between all other calls, also between `.more` and `resume`; while it
+    /// has not, there is no other barrier.
+    func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress
 }
 
 extension Transform {
@@ -112,4 +121,7 @@ extension Transform {
     ) throws(OperatorError) -> Progress { .done }
     public func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress { .done }
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { [] }
+    public func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress { .done }
 }

@@ -38,7 +38,7 @@ public enum OperatorConformance {
     // MARK: transforms
 
     /// Opens, empty batch, nulls, counting of rows, and state: for every place between batches, a run that is checkpointed
-    /// there and restored gives what a run gives that is only checkpointed.
+    /// there and restored gives what a run gives that is only checkpointed; also where the state is read while rows come in.
     ///
     /// - Parameters:
     ///   - inputs: the input streams, by port.
@@ -79,6 +79,9 @@ public enum OperatorConformance {
             }
         }
 
+        findings += try IncrementalTable.$limits.withValue(.init(whole: 0, part: 1)) {
+            try checkParts(type, config, inputs: inputs, steps: steps)
+        }
         for place in 0...batches.count {
             let straight = try OperatorHarness(type, config, inputs: inputs)
             let first = try OperatorHarness(type, config, inputs: inputs)
@@ -111,6 +114,47 @@ public enum OperatorConformance {
         var batch: RecordBatch
         var port: InputPort
         var watermark: Watermark?
+    }
+
+    /// A checkpoint behind every batch, each read while the next batch comes in: a snapshot holds the state of its barrier.
+    private static func checkParts<T: Transform>(
+        _ type: T.Type, _ config: T.Config, inputs: [Stream], steps: [Step]
+    ) throws -> [String] {
+        var findings: [String] = []
+        let straight = try OperatorHarness(type, config, inputs: inputs)
+        for index in steps.indices {
+            try feed(straight, steps[index...index])
+            _ = try straight.checkpoint()
+        }
+        try straight.finish()
+        for place in steps.indices {
+            let first = try OperatorHarness(type, config, inputs: inputs)
+            for index in 0..<place {
+                try feed(first, steps[index...index])
+                try first.beginCheckpoint()
+                if index + 1 < place { _ = try first.finishCheckpoint() }
+            }
+            if place == 0 { try first.beginCheckpoint() }
+            var restored = first.output
+            try first.continueCheckpoint()
+            try feed(first, steps[place...place])
+            if place == steps.count - 1 { try first.finish() }
+            let second = try OperatorHarness(type, config, inputs: inputs, restoring: try first.finishCheckpoint())
+            for index in place..<steps.count {
+                try feed(second, steps[index...index])
+                _ = try second.checkpoint()
+            }
+            try second.finish()
+            restored.append(second.output.elements)
+            let streams = straight.outputs.enumerated().map { (OutputPort(index: $0), $1) }
+            for (port, stream) in streams + [(.errors, Stream(ErrorRows.schema))]
+            where !isSame(straight.output, restored, port, stream) {
+                findings.append(
+                    "\(T.info.name) restored from a snapshot that was read while batch \(place) came in gives other rows on port \(port.index): \(restored.rows(port)), straight through \(straight.output.rows(port))"
+                )
+            }
+        }
+        return findings
     }
 
     private static func feed<T: Transform>(_ harness: OperatorHarness<T>, _ steps: ArraySlice<Step>) throws {

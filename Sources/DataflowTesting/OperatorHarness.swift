@@ -22,6 +22,9 @@ public final class OperatorHarness<T: Transform> {
     public let transform: T
     private let localStage: (stage: any Transform, tick: TickRequest, counters: OperatorCounters)?
     private var nextCheckpoint: UInt64 = 1
+    /// What a snapshot under way has given so far.
+    private var parts: StateSnapshot = []
+    private var histories: [String: IncrementHistory] = [:]
 
     /// Checks the configuration, builds and opens the operator.
     ///
@@ -105,15 +108,46 @@ public final class OperatorHarness<T: Transform> {
         if context.tick.takeDue(now) { try run { buffer in try self.transform.tick(now, into: &buffer) } }
     }
 
-    /// `prepareSnapshot`, then `snapshot`; the state as a restart would read it.
+    /// `prepareSnapshot`, then the whole snapshot; the state as a restart would read it.
     public func checkpoint() throws -> StateSnapshot {
+        try beginCheckpoint()
+        return try finishCheckpoint()
+    }
+
+    /// `prepareSnapshot`, then `snapshot`, as at a barrier. What comes before ``finishCheckpoint()`` is not in it.
+    public func beginCheckpoint() throws {
         let id = CheckpointID(nextCheckpoint)
         nextCheckpoint += 1
         if let stage = localStage?.stage {
             try runStage(stage) { buffer in try stage.prepareSnapshot(id, into: &buffer) }
         }
         try run { buffer in try self.transform.prepareSnapshot(id, into: &buffer) }
-        return try transform.snapshot(id).throughCheckpoint()
+        parts = try transform.snapshot(id)
+    }
+
+    /// Lets the operator read a part of the snapshot that ``beginCheckpoint()`` has begun, as the runtime does between batches.
+    ///
+    /// - Returns: whether there is more.
+    @discardableResult
+    public func continueCheckpoint() throws -> Bool {
+        try transform.continueSnapshot(until: .now, into: &parts) == .more
+    }
+
+    /// `continueSnapshot` to the end; the state of ``beginCheckpoint()`` as a restart would read it.
+    public func finishCheckpoint() throws -> StateSnapshot {
+        while try continueCheckpoint() {}
+        var tables: StateSnapshot = []
+        for table in parts where !tables.contains(where: { $0.name == table.name }) {
+            var whole = table
+            if table.increment != nil {
+                let all = parts.filter { $0.name == table.name }
+                whole.batches = try histories[table.name, default: IncrementHistory()].add(all)
+                whole.increment = nil
+            }
+            tables.append(whole)
+        }
+        parts = []
+        return try tables.throughCheckpoint()
     }
 
     /// The end of all inputs, behind the last watermark if event time flows.

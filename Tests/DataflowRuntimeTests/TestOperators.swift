@@ -37,7 +37,9 @@ final class KeyCount: Transform {
 
     private let config: Config
     private let context: OperatorContext
-    private var counts: [String: (group: Int32, count: Int64)] = [:]
+    private var counts: [String: (number: Int32, group: Int32, count: Int64)] = [:]
+    private var keys: [String] = []
+    private let table = IncrementalTable("counts", distribution: .keyGroup(column: 0), KeyCount.stateSchema)
     private var changed: Set<String> = []
     private var pending: [String] = []
 
@@ -54,8 +56,27 @@ final class KeyCount: Transform {
             let owner = KeyGroup.subtask(of: Int32(group), parallelism: context.parallelism)
             precondition(owner == context.subtask, "subtask \(context.subtask) was given a key of \(owner)")
             precondition(counts[key] == nil, "\(key) was given twice")
-            counts[key] = (Int32(group), count)
+            table.willChange(number(of: key, Int32(group)), rows)
+            counts[key]?.count = count
         }
+    }
+
+    private func number(of key: String, _ group: Int32) -> Int32 {
+        if let known = counts[key] { return known.number }
+        let number = Int32(keys.count)
+        counts[key] = (number, group, 0)
+        keys.append(key)
+        return number
+    }
+
+    private func rows(_ numbers: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        RecordBatch(
+            Self.stateSchema,
+            rows: numbers.map { number in
+                let key = keys[Int(number)]
+                let entry = counts[key] ?? (0, 0, 0)
+                return [.int(Int64(entry.group)), .string(key), .int(entry.count)]
+            })
     }
 
     func process(_ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer) throws(OperatorError)
@@ -69,7 +90,8 @@ final class KeyCount: Transform {
             precondition(
                 KeyGroup.subtask(of: group, parallelism: context.parallelism) == context.subtask,
                 "a row of another subtask")
-            counts[key, default: (group, 0)].count += 1
+            table.willChange(number(of: key, group), rows)
+            counts[key]?.count += 1
             changed.insert(key)
         }
         context.counters.add(aggregated: batch.rowCount)
@@ -99,14 +121,60 @@ final class KeyCount: Transform {
         return pending.isEmpty ? .done : .more
     }
 
-    func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
-        let rows = counts.sorted { $0.key < $1.key }.map { key, entry in
-            [Value.int(Int64(entry.group)), .string(key), .int(entry.count)]
-        }
-        return [
-            StateTable("counts", distribution: .keyGroup(column: 0), [RecordBatch(Self.stateSchema, rows: rows)])
-        ]
+    func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { [table.snapshot(rows)] }
+
+    func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress { table.proceed(until: deadline, into: &snapshot, rows) }
+}
+
+/// Passes rows on and keeps all of them as state, by number.
+final class Remember: Transform {
+    struct Config: OperatorConfig {
+        static let schema = ConfigSchema<Self> {}
     }
+    static let info = OperatorInfo("remember", .transform, "Passes rows on and keeps them.")
+    static var isStateful: Bool { true }
+    static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] { inputs }
+    static func partitioning(_ config: Config, inputs: [Stream]) throws(ConfigError) -> Partitioning { .single }
+
+    private let context: OperatorContext
+    private var values: [Value] = []
+    private let table: IncrementalTable
+    init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
+        self.context = context
+        let input = context.inputs[0].schema.fields[0]
+        table = IncrementalTable("values", distribution: .subtask, Schema([input]))
+    }
+
+    func open(restoring state: StateSnapshot) throws(OperatorError) {
+        for batch in try state.batches("values", table.schema) { take(batch) }
+    }
+
+    private func rows(_ numbers: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        RecordBatch(table.schema, rows: numbers.map { [values[Int($0)]] })
+    }
+
+    private func take(_ batch: RecordBatch) {
+        let numbers = (0..<batch.rowCount).map { Int32(values.count + $0) }
+        table.willChange(numbers, rows)
+        values += (0..<batch.rowCount).map { batch.columns[0].value(at: $0) }
+    }
+
+    func process(_ batch: RecordBatch, from port: InputPort, into output: inout OutputBuffer) throws(OperatorError)
+        -> Progress
+    {
+        take(batch)
+        output.emit(batch)
+        context.counters.add(passed: batch.rowCount)
+        return .done
+    }
+
+    func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { [table.snapshot(rows)] }
+
+    func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress { table.proceed(until: deadline, into: &snapshot, rows) }
 }
 
 struct PassConfig: OperatorConfig {

@@ -21,16 +21,26 @@ package final class Channel: Sendable {
 
     /// Sends a batch; waits while the lane is full.
     ///
+    /// - Parameter whileFull: called again and again while the lane is full, as long as it answers true.
     /// - Returns: how long it waited.
     /// - Throws: `ChannelClosed`, `CancellationError`.
     @discardableResult
-    package func send(_ batch: RecordBatch, lane: Int) async throws -> Duration {
+    package func send(
+        _ batch: RecordBatch, lane: Int, whileFull: (() async throws -> Bool)? = nil
+    ) async throws -> Duration {
         let bytes = batch.byteCount
         if let result = storage.trySend(.batch(batch), bytes: bytes, lane: lane) {
             try check(result)
             return .zero
         }
         let start = ContinuousClock.now
+        if let whileFull {
+            while try await whileFull() {
+                guard let result = storage.trySend(.batch(batch), bytes: bytes, lane: lane) else { continue }
+                try check(result)
+                return start.duration(to: .now)
+            }
+        }
         try check(await storage.waitToSend(batch, bytes: bytes, lane: lane))
         return start.duration(to: .now)
     }

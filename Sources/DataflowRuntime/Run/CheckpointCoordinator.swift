@@ -20,8 +20,7 @@ actor CheckpointCoordinator {
     private let logger: Logger
     private let start: ContinuousClock.Instant
     private var begunAt: ContinuousClock.Instant?
-    /// What acknowledged tasks have written of the checkpoint in flight.
-    private var stateBytes = 0
+    private var writer: CheckpointWriter
     private var outcome: CheckpointStateMachine.Outcome?
 
     init(
@@ -31,6 +30,7 @@ actor CheckpointCoordinator {
     ) {
         self.machine = machine
         self.session = session
+        writer = CheckpointWriter(session)
         self.lineage = lineage
         self.events = events
         self.sources = sources
@@ -81,11 +81,10 @@ actor CheckpointCoordinator {
             logger.debug("\(snapshot.task) acknowledged checkpoint \(snapshot.checkpoint), which is not in flight")
             return
         }
-        var nodes: [CheckpointManifest.Node] = []
-        for stage in snapshot.stages {
-            nodes.append(try StateTableCoder.write(stage, to: snapshot.checkpoint, session))
-        }
-        stateBytes += nodes.reduce(0) { $0 + $1.tables.reduce(0) { $0 + $1.length } }
+        try writer.write(snapshot)
+        metrics.snapshotBacklog.subtract(snapshot.byteCount, ordering: .relaxed)
+        guard snapshot.isLast else { return }
+        let nodes = try writer.finish(snapshot.task, snapshot.checkpoint)
         let (reception, action) = machine.acknowledged(
             TaskAcknowledgement(task: snapshot.task, nodes: nodes), for: snapshot.checkpoint)
         switch reception {
@@ -109,7 +108,7 @@ actor CheckpointCoordinator {
             case .begin:
                 let id = try session.begin()
                 begunAt = .now
-                stateBytes = 0
+                writer.begin()
                 metrics.updateCheckpoints { $0.inFlight = id }
                 let barrier = machine.begun(id)
                 for source in sources.values { source.post(.barrier(barrier)) }
@@ -141,7 +140,7 @@ actor CheckpointCoordinator {
     }
 
     private func complete(_ id: CheckpointID) {
-        let bytes = stateBytes
+        let bytes = writer.byteCount
         let begun = begunAt
         begunAt = nil
         metrics.updateCheckpoints { checkpoints in
@@ -152,7 +151,12 @@ actor CheckpointCoordinator {
             checkpoints.completed += 1
             checkpoints.inFlight = nil
         }
-        logger.debug("checkpoint \(id) is complete", metadata: ["bytes": "\(bytes)"])
+        let took = begun.map { "\($0.duration(to: .now))" } ?? ""
+        logger.debug(
+            "checkpoint \(id) is complete",
+            metadata: [
+                "bytes": "\(bytes)", "took": "\(took)", "longest_stop": "\(metrics.checkpoints.longestStop)",
+            ])
     }
 
     private func lateCheckpoint() -> RunError {

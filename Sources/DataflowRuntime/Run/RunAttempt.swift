@@ -232,7 +232,9 @@ struct RunAttempt: Sendable {
             let context = try context(stage, task, subtask, nodeMetrics)
             return try Stage(stage, identity, context, nodeMetrics, writers: writers)
         }
-        return StageChain(stages, writers: writers.sorted { $0.key < $1.key }.map(\.value), clock: clock)
+        return StageChain(
+            id(task, subtask), stages, writers: writers.sorted { $0.key < $1.key }.map(\.value), coordinator: events,
+            metrics: metrics, clock: clock)
     }
 
     private func context(

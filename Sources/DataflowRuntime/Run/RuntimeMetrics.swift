@@ -60,6 +60,8 @@ public final class RuntimeMetrics: Sendable {
     let claimedRows = Atomic<Int>(0)
     /// Whether the sources were told to end before their input did.
     let wasDrained = Atomic<Bool>(false)
+    /// Bytes of state that tasks have handed over and the coordinator has not written yet.
+    let snapshotBacklog = Atomic<Int>(0)
     private let checkpoint = Lock(CheckpointMetrics())
 
     /// What is known of checkpoints.
@@ -69,7 +71,10 @@ public final class RuntimeMetrics: Sendable {
         public var lastCompletedAt: ContinuousClock.Instant?
         /// From its barrier to its completion.
         public var lastDuration: Duration?
+        /// Bytes that it wrote; state that had not changed is in the files of earlier ones.
         public var lastStateBytes = 0
+        /// The longest time that a task stood still at once to give its state, of all checkpoints.
+        public var longestStop = Duration.zero
         public var completed = 0
         /// The one under way.
         public var inFlight: CheckpointID?

@@ -48,19 +48,39 @@ struct StateRestorer: Sendable {
     func state(of stage: StageIdentity, subtask: Int) throws(CheckpointError) -> StateSnapshot {
         guard let node = checkpoint.manifest[node: stage.name], !forgotten.contains(stage.name) else { return [] }
         var tables: [StateTable] = []
-        for entry in node.tables {
+        // Of an incremental table's rows the newest count: entries come newest first, by the subtask that wrote them.
+        var mergers: [Int: [String: IncrementMerger]] = [:]
+        let numbered = node.tables.filter { $0.isNumbered == true }
+        for entry in node.tables.filter({ $0.isNumbered != true }) + numbered.reversed() {
+            func read() throws(CheckpointError) -> [RecordBatch] {
+                let batches = try StateTableCoder.read(entry, of: checkpoint)
+                guard entry.isNumbered == true else { return batches }
+                var merger = mergers[entry.subtask]?[entry.name] ?? IncrementMerger()
+                mergers[entry.subtask]?[entry.name] = nil
+                defer { mergers[entry.subtask, default: [:]][entry.name] = merger }
+                var rows: [RecordBatch] = []
+                do throws(IncrementMerger.Damage) {
+                    for batch in batches.reversed() { if let part = try merger.take(batch) { rows.append(part) } }
+                } catch {
+                    throw CheckpointError(
+                        .damaged,
+                        "the state table '\(entry.name)' of checkpoint \(checkpoint.manifest.id) cannot be read: \(error)"
+                    )
+                }
+                return rows
+            }
             let distribution = StateTable.Distribution(entry.distribution)
             var batches: [RecordBatch]
             switch distribution {
             case .subtask:
                 guard entry.subtask % stage.parallelism == subtask else { continue }
-                batches = try StateTableCoder.read(entry, of: checkpoint)
+                batches = try read()
             case .split:
-                batches = try StateTableCoder.read(entry, of: checkpoint)
+                batches = try read()
             case .keyGroup(let column):
                 let isUnchanged = stage.parallelism == node.parallelism
                 if isUnchanged, entry.subtask != subtask { continue }
-                batches = try StateTableCoder.read(entry, of: checkpoint)
+                batches = try read()
                 if !isUnchanged {
                     batches = batches.compactMap { Self.rows(of: $0, column, subtask, stage.parallelism) }
                 }

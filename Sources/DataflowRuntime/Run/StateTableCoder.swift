@@ -3,44 +3,13 @@ import DataflowOperator
 
 /// State tables as bytes of the state file: batches one after another, each behind its length (8 bytes, little endian).
 enum StateTableCoder {
-    /// About as many bytes go into one entry of the manifest, so that encoding needs little memory beside the state itself.
-    private static let entrySize = 4 << 20
-
-    /// Encodes and appends every table of a stage.
-    static func write(
-        _ snapshot: StageSnapshot, to id: CheckpointID, _ session: CheckpointSession
-    ) throws(CheckpointError) -> CheckpointManifest.Node {
-        var tables: [CheckpointManifest.Table] = []
-        for table in snapshot.tables {
-            var bytes: [UInt8] = []
-            var rows = 0
-            var isFirst = true
-            func flush() throws(CheckpointError) {
-                let place = try session.append(bytes, to: id)
-                tables.append(
-                    CheckpointManifest.Table(
-                        subtask: snapshot.subtask, name: table.name, version: table.version,
-                        distribution: .init(table.distribution), rowCount: rows, offset: place.offset,
-                        length: place.length, crc32: place.crc32))
-                bytes.removeAll(keepingCapacity: true)
-                rows = 0
-                isFirst = false
-            }
-            for batch in table.batches {
-                let start = bytes.count
-                bytes.append(contentsOf: repeatElement(0, count: 8))
-                RecordBatchCoder.encode(batch, into: &bytes)
-                let length = UInt64(bytes.count - start - 8)
-                for byte in 0..<8 { bytes[start + byte] = UInt8(truncatingIfNeeded: length >> (8 * UInt64(byte))) }
-                rows += batch.rowCount
-                if bytes.count >= entrySize { try flush() }
-            }
-            if isFirst || !bytes.isEmpty { try flush() }
-        }
-        return CheckpointManifest.Node(
-            name: snapshot.stage.name, type: snapshot.stage.type, parallelism: snapshot.stage.parallelism,
-            key: snapshot.stage.key, tables: tables,
-            committables: snapshot.committables.map { .init(subtask: snapshot.subtask, json: $0) })
+    /// Appends a batch behind its length. O(bytes).
+    static func encode(_ batch: RecordBatch, into bytes: inout [UInt8]) {
+        let start = bytes.count
+        bytes.append(contentsOf: repeatElement(0, count: 8))
+        RecordBatchCoder.encode(batch, into: &bytes)
+        let length = UInt64(bytes.count - start - 8)
+        for byte in 0..<8 { bytes[start + byte] = UInt8(truncatingIfNeeded: length >> (8 * UInt64(byte))) }
     }
 
     /// The batches of one entry.

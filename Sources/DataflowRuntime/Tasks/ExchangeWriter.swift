@@ -49,28 +49,33 @@ final class ExchangeWriter {
         }
     }
 
+    /// - Parameter whileFull: called again and again while there is no room, as long as it answers true.
     /// - Returns: how long the producer had to wait for room.
-    func send(_ batch: RecordBatch) async throws -> Duration {
+    func send(
+        _ batch: RecordBatch, whileFull: (() async throws -> Bool)? = nil
+    ) async throws -> Duration {
         switch rule {
         case .direct:
-            return try await send(batch, to: targets[0])
+            return try await send(batch, to: targets[0], whileFull)
         case .rebalance:
             let target = targets[turn]
             turn = turn + 1 == targets.count ? 0 : turn + 1
-            return try await send(batch, to: target)
+            return try await send(batch, to: target, whileFull)
         case .hash(let columns):
             var waited = Duration.zero
             for (target, part) in partition(batch, by: columns) {
-                waited += try await send(part, to: targets[target])
+                waited += try await send(part, to: targets[target], whileFull)
             }
             return waited
         }
     }
 
-    private func send(_ batch: RecordBatch, to target: Target) async throws -> Duration {
+    private func send(
+        _ batch: RecordBatch, to target: Target, _ whileFull: (() async throws -> Bool)?
+    ) async throws -> Duration {
         metrics.rowsSent.add(batch.rowCount, ordering: .relaxed)
         metrics.batchesSent.add(1, ordering: .relaxed)
-        return try await target.channel.send(batch, lane: target.lane)
+        return try await target.channel.send(batch, lane: target.lane, whileFull: whileFull)
     }
 
     /// Sends a watermark, split event, barrier or end to every target.

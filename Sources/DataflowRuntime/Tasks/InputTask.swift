@@ -41,6 +41,13 @@ struct InputTask {
                 }
             }
             if let idle = idleAt { deadline = deadline.map { min($0, idle) } ?? idle }
+            if chain.hasUnfinishedSnapshot {
+                try chain.continueSnapshot()
+                if chain.hasUnfinishedSnapshot {
+                    let next = chain.isSnapshotAhead ? chain.now.advanced(by: .milliseconds(1)) : chain.now
+                    deadline = deadline.map { min($0, next) } ?? next
+                }
+            }
             switch try await channel.next(until: deadline) {
             case .closed: return
             case .deadline:
@@ -80,10 +87,12 @@ struct InputTask {
         case .none: break
         case .block(let lane): channel.block(lane: lane)
         case .snapshot(let barrier, let unblock):
-            let stages = try await chain.checkpoint(barrier)
-            coordinator.post(.snapshot(TaskSnapshot(task: id, checkpoint: barrier.id, stages: stages)))
+            try await chain.checkpoint(barrier)
             idleAt = nil
-            if chain.awaitsCommit { try await commit(barrier.id) }
+            if chain.awaitsCommit {
+                try await chain.finishSnapshot()
+                try await commit(barrier.id)
+            }
             channel.unblock(lanes: unblock)
         }
     }

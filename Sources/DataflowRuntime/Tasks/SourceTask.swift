@@ -42,6 +42,7 @@ struct SourceTask {
         var phase = Phase.reading
         var hasSeenRows = false
         while true {
+            if phase == .reading { try chain.continueSnapshot() } else { try await chain.finishSnapshot() }
             while let message = try await nextControl(waiting: phase != .reading) {
                 switch message {
                 case .quit: return
@@ -49,9 +50,9 @@ struct SourceTask {
                 case .completed(let checkpoint): try await chain.completed(checkpoint)
                 case .barrier(let barrier):
                     try await chain.emit(gatherer.flush())
-                    let stages = try await chain.checkpoint(barrier)
-                    coordinator.post(.snapshot(TaskSnapshot(task: id, checkpoint: barrier.id, stages: stages)))
+                    try await chain.checkpoint(barrier)
                     if barrier.isLast, phase == .reading { phase = .paused }
+                    if phase != .reading { try await chain.finishSnapshot() }
                 case .drain:
                     if phase != .ended { phase = try await end(&gatherer) }
                 }
@@ -61,6 +62,7 @@ struct SourceTask {
             let now = ContinuousClock.now
             var deadline = now.advanced(by: Self.pollInterval)
             if let lingering = gatherer.deadline { deadline = min(deadline, lingering) }
+            if chain.hasUnfinishedSnapshot { deadline = min(deadline, now.advanced(by: .milliseconds(1))) }
             let claim = limit.map { claimRows(of: $0) }
             if claim == 0 {
                 try await chain.emit(gatherer.flush())

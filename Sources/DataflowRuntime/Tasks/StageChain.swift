@@ -9,14 +9,25 @@ import Synchronization
 ///
 /// Made on its task and never leaves it. The only caller of operators.
 final class StageChain {
-    private let stages: [Stage]
-    private let writers: [ExchangeWriter]
+    let id: TaskID
+    let stages: [Stage]
+    let writers: [ExchangeWriter]
+    let coordinator: Mailbox<CoordinatorEvent>
+    let metrics: RuntimeMetrics
     private let clock: any TimedClock
+    /// A snapshot that is not through yet; see `StageChain+Snapshot.swift`.
+    var unfinished: UnfinishedSnapshot?
 
-    init(_ stages: [Stage], writers: [ExchangeWriter], clock: any TimedClock) {
+    init(
+        _ id: TaskID, _ stages: [Stage], writers: [ExchangeWriter], coordinator: Mailbox<CoordinatorEvent>,
+        metrics: RuntimeMetrics, clock: any TimedClock
+    ) {
         precondition(!stages.isEmpty, "a task without stages")
+        self.id = id
         self.stages = stages
         self.writers = writers
+        self.coordinator = coordinator
+        self.metrics = metrics
         self.clock = clock
     }
 
@@ -113,7 +124,7 @@ final class StageChain {
     }
 
     /// Calls a transform, sends on what it emits, and resumes it until it is done.
-    private func run(
+    func run(
         _ transform: any Transform, _ index: Int,
         _ call: (any Transform, inout OutputBuffer) throws(OperatorError) -> Progress
     ) async throws {
@@ -137,7 +148,7 @@ final class StageChain {
 
     // MARK: what goes out
 
-    private func deliver(_ elements: [OutputBuffer.Element], from index: Int) async throws {
+    func deliver(_ elements: [OutputBuffer.Element], from index: Int) async throws {
         let stage = stages[index]
         for element in elements {
             switch element {
@@ -184,12 +195,12 @@ final class StageChain {
         case .stage(let next, let inputPort):
             try await process(batch, from: inputPort, at: next)
         case .exchange(let writer):
-            count(try await writer.send(batch), stage)
+            count(try await send(batch, through: writer), stage)
         case .deadLetter(let writer):
             let rows =
                 batch.schema == ErrorRows.schema
                 ? batch : DeadLetterRows.convert(batch, port: stage.plan.node.name(of: port) ?? "main", stage.context)
-            count(try await writer.send(rows), stage)
+            count(try await send(rows, through: writer), stage)
         }
     }
 
@@ -268,58 +279,6 @@ final class StageChain {
             if stage.hasEventTime { try await deliver(.end, stage) }
         }
         for writer in writers { try writer.broadcast(.endOfInput) }
-    }
-
-    /// Everything that has to happen at a barrier, as one step between two elements of the stream: what must lie before it
-    /// is sent, the state is taken by reference, the barrier goes on.
-    func checkpoint(_ barrier: CheckpointBarrier) async throws -> [StageSnapshot] {
-        let id = barrier.id
-        var committables: [Int: [String]] = [:]
-        for (index, stage) in stages.enumerated() {
-            switch stage.instance {
-            case .source: break
-            case .transform(let transform):
-                try await run(transform, index) { (transform, buffer) throws(OperatorError) in
-                    try transform.prepareSnapshot(id, into: &buffer)
-                }
-            case .sink(let sink):
-                var errors = OutputBuffer()
-                let prepared: [String]
-                do throws(OperatorError) {
-                    try await sink.flush(id, errors: &errors)
-                    prepared = try await sink.prepareCommit(id)
-                } catch {
-                    throw stage.failure(error)
-                }
-                if !errors.elements.isEmpty { try await deliver(errors.drain(), from: index) }
-                committables[index] = prepared
-                stage.pendingCommit = prepared.isEmpty ? nil : id
-            }
-        }
-        var snapshots: [StageSnapshot] = []
-        for (index, stage) in stages.enumerated() {
-            let tables: StateSnapshot
-            do throws(OperatorError) {
-                switch stage.instance {
-                case .source(let source): tables = try source.snapshot(id)
-                case .transform(let transform): tables = try transform.snapshot(id)
-                case .sink(let sink): tables = try sink.snapshot(id)
-                }
-            } catch {
-                throw stage.failure(error)
-            }
-            guard stage.plan.role != .local else {
-                precondition(
-                    tables.isEmpty, "the local stage of \(stage.plan.node.name) holds state behind prepareSnapshot")
-                continue
-            }
-            snapshots.append(
-                StageSnapshot(
-                    stage: stage.identity, subtask: stage.context.subtask, tables: tables,
-                    committables: committables[index] ?? []))
-        }
-        for writer in writers { try writer.broadcast(.barrier(barrier)) }
-        return snapshots
     }
 
     /// Whether a sink waits for the commit of the last barrier.

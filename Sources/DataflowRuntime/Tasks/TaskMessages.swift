@@ -31,11 +31,15 @@ enum CoordinatorEvent: Sendable {
     case drain
 }
 
-/// The state of one task at a barrier, by reference: encoding it is the coordinator's work, off the stream's path.
+/// The state of one task at a barrier or a part of it, by reference: encoding it is the coordinator's work, off the stream's path.
 struct TaskSnapshot: Sendable {
     var task: TaskID
     var checkpoint: CheckpointID
     var stages: [StageSnapshot]
+    /// False where more of the task's state comes; with the last part the task has acknowledged the checkpoint.
+    var isLast: Bool
+    /// Bytes of all batches.
+    var byteCount: Int
 }
 
 struct StageSnapshot: Sendable {

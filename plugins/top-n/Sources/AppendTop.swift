@@ -17,7 +17,7 @@ final class AppendTop: Top {
     init(_ plan: TopNPlan, output: Schema) {
         self.plan = plan
         self.output = output
-        tops = PartitionTops(plan)
+        tops = PartitionTops(plan, state: "rows")
     }
 
     var hasChanges: Bool { !changed.isEmpty }
@@ -65,5 +65,9 @@ final class AppendTop: Top {
         return .done
     }
 
-    func snapshot() -> [RecordBatch] { tops.snapshot() }
+    func snapshot() -> StateTable { tops.snapshot() }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        tops.continueSnapshot(until: deadline, into: &snapshot)
+    }
 }

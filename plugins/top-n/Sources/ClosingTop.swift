@@ -32,7 +32,7 @@ final class ClosingTop: TopStage {
         self.time = time
         self.context = context
         output = context.outputs[0].schema
-        tops = PartitionTops(plan)
+        tops = PartitionTops(plan, state: "partitions")
     }
 
     func open(restoring state: StateSnapshot) throws(OperatorError) {
@@ -148,10 +148,9 @@ final class ClosingTop: TopStage {
     func tick(into output: inout OutputBuffer) -> Progress { .done }
     func prepareSnapshot(into output: inout OutputBuffer) -> Progress { .done }
 
-    func snapshot() -> StateSnapshot {
-        [
-            StateTable("partitions", distribution: .keyGroup(column: 0), tops.snapshot()),
-            .progress(closedUpTo),
-        ]
+    func snapshot() -> StateSnapshot { [tops.snapshot(), .progress(closedUpTo)] }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        tops.continueSnapshot(until: deadline, into: &snapshot)
     }
 }

@@ -9,13 +9,15 @@ final class PartitionTops {
     private let rows: RowStore
     private let block: RowBlock
     private var tops: [[Int32]] = []
-    private var chunks = SnapshotChunks()
+    private let table: IncrementalTable
 
-    init(_ plan: TopNPlan) {
+    /// - Parameter name: of the state table.
+    init(_ plan: TopNPlan, state name: String) {
         self.plan = plan
         partitions = GroupTable(plan.partition.map { plan.input.fields[$0].type })
         rows = RowStore(plan.input.fields.map(\.type))
         block = rows.makeBlock()
+        table = IncrementalTable(name, distribution: .keyGroup(column: 0), plan.state)
     }
 
     /// The numbers of a partition's rows.
@@ -63,8 +65,7 @@ final class PartitionTops {
         }
         if !plan.includesTies, held == plan.n { release(tops[partition].removeLast()) }
         let id = rows.insert(block, i)
-        chunks.extend(to: rows.upperBound)
-        chunks.mark(id)
+        table.willChange(id, read)
         tops[partition].insert(id, at: low)
         if plan.includesTies { cutTies(partition) }
         return low
@@ -80,7 +81,7 @@ final class PartitionTops {
     }
 
     private func release(_ id: Int32) {
-        chunks.mark(id)
+        table.willRemove(id, read)
         rows.remove(id)
     }
 
@@ -111,11 +112,14 @@ final class PartitionTops {
         partitions.remove(partition)
     }
 
-    /// The rows kept, as batches of ``TopNPlan/state``.
-    func snapshot() -> [RecordBatch] {
-        chunks.take(upperBound: rows.upperBound, generation: rows.textGeneration) { range in
-            let ids = range.map { Int32(truncatingIfNeeded: $0) }.filter { rows.contains($0) }
-            return ids.isEmpty ? nil : plan.stateBatch(rows.columns(ids), count: ids.count)
-        }
+    /// The rows kept, as ``TopNPlan/state``.
+    func snapshot() -> StateTable { table.snapshot(read) }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.proceed(until: deadline, into: &snapshot, read)
+    }
+
+    private func read(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        plan.stateBatch(rows.columns(ids), count: ids.count)
     }
 }

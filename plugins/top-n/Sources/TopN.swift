@@ -68,6 +68,10 @@ public final class TopN: Transform {
     }
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { stage.snapshot() }
+
+    public func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress { stage.continueSnapshot(until: deadline, into: &snapshot) }
 }
 
 /// One of the two ways to tell: changes, or once; see ``Transform`` for when each call comes.
@@ -80,6 +84,7 @@ protocol TopStage: AnyObject {
     func finish(into output: inout OutputBuffer) -> Progress
     func resume(into output: inout OutputBuffer) -> Progress
     func snapshot() -> StateSnapshot
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
 }
 
 /// `top-n`.

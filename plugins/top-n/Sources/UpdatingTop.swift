@@ -53,7 +53,11 @@ final class UpdatingTop: TopStage {
         return top.emit(&output)
     }
 
-    func snapshot() -> StateSnapshot { [StateTable("rows", distribution: .keyGroup(column: 0), top.snapshot())] }
+    func snapshot() -> StateSnapshot { [top.snapshot()] }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        top.continueSnapshot(until: deadline, into: &snapshot)
+    }
 }
 
 /// The rows of all partitions; one way for facts, one for upserts.
@@ -68,5 +72,6 @@ protocol Top: AnyObject {
     func collectChanges()
     /// Tells it, as much as fits.
     func emit(_ output: inout OutputBuffer) -> Progress
-    func snapshot() -> [RecordBatch]
+    func snapshot() -> StateTable
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
 }

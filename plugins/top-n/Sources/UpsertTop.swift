@@ -34,7 +34,7 @@ final class UpsertTop: Top {
     private var tops: [Partition] = []
     private var changed: [Int32] = []
     private var round: Int32 = 0
-    private var chunks = SnapshotChunks()
+    private let table: IncrementalTable
 
     // What is being told.
     private var gone: [(key: Int32, partition: Int32)] = []
@@ -50,12 +50,14 @@ final class UpsertTop: Top {
         partitions = GroupTable(plan.partition.map { plan.input.fields[$0].type })
         rows = RowStore(plan.input.fields.map(\.type))
         block = rows.makeBlock()
+        table = IncrementalTable("rows", distribution: .keyGroup(column: 0), plan.state)
     }
 
     var hasChanges: Bool { !changed.isEmpty }
 
     func restore(_ columns: [Column], count: Int) {
         let ids = findKeys(columns, count: count)
+        table.willChange(ids, read)
         put(columns, count: count, ids)
     }
 
@@ -76,7 +78,6 @@ final class UpsertTop: Top {
         if entries.count < keys.upperBound {
             entries += repeatElement(Entry(), count: max(keys.upperBound, entries.count * 2) - entries.count)
         }
-        chunks.extend(to: keys.upperBound)
         return ids
     }
 
@@ -87,14 +88,16 @@ final class UpsertTop: Top {
         let isLast = Bitmap(count: batch.rowCount) { entries[Int(ids[$0])].lastRow == Int32(truncatingIfNeeded: $0) }
         let last = batch.filter(isLast)
         let touched = isLast.setIndices.array.map { ids[Int($0)] }
+        table.willChange(touched, read)
         for id in touched { takeOut(id) }
         let live = last.deletes.map { last.filter(~$0) } ?? last
         let liveIDs = last.deletes.map { deletes in
             touched.indices.filter { !deletes[$0] }.map { touched[$0] }
         }
         put(live.columns, count: live.rowCount, liveIDs ?? touched)
-        touched.withUnsafeBufferPointer { chunks.mark($0) }
-        for id in touched where entries[Int(id)].partition < 0 {
+        let gone = touched.filter { entries[Int($0)].partition < 0 }
+        table.willRemove(gone, read)
+        for id in gone {
             rows.clear(id)
             // A key that was told is kept until its delete has been.
             if entries[Int(id)].toldIn < 0 { forget(id) }
@@ -219,10 +222,13 @@ final class UpsertTop: Top {
             output, columns, rowCount: left.count, deletes: Bitmap(repeating: true, count: left.count))
     }
 
-    func snapshot() -> [RecordBatch] {
-        chunks.take(upperBound: keys.upperBound, generation: rows.textGeneration) { range in
-            let ids = keys.liveIDs(range)
-            return ids.isEmpty ? nil : plan.stateBatch(rows.columns(ids), count: ids.count)
-        }
+    func snapshot() -> StateTable { table.snapshot(read) }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.proceed(until: deadline, into: &snapshot, read)
+    }
+
+    private func read(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        plan.stateBatch(rows.columns(ids), count: ids.count)
     }
 }

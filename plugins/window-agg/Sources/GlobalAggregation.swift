@@ -7,7 +7,7 @@ final class GlobalAggregation: FinalStage {
     private let groupCount: Int
     private let state: GroupState
     private let expiry: GroupExpiry?
-    private var chunks = SnapshotChunks()
+    private let table: IncrementalTable
 
     init(_ shape: PartialShape, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.context = context
@@ -15,6 +15,8 @@ final class GlobalAggregation: FinalStage {
         groupCount = shape.groupFields.count
         state = GroupState(shape.groupFields, shape.layout)
         expiry = config.stateTTL.map { GroupExpiry($0, context) }
+        let schema = expiry == nil ? state.schema : Schema(state.schema.fields + [GroupExpiry.field])
+        table = IncrementalTable("groups", distribution: .keyGroup(column: 0), schema)
     }
 
     func open(restoring snapshot: StateSnapshot) throws(OperatorError) {
@@ -25,20 +27,21 @@ final class GlobalAggregation: FinalStage {
             let count = state.schema.fields.count
             let groups = RecordBatch(state.schema, Array(batch.columns.prefix(count)), rowCount: batch.rowCount)
             let ids = state.restore(groups, into: global.groups)
+            table.willChange(ids, rows)
             ids.withUnsafeBufferPointer { ids in
                 global.markEmitted(ids)
                 expiry?.restore(
                     ids, isTimed ? batch.columns[count].int64Values : nil, upperBound: global.groups.table.upperBound)
             }
         }
-        global.makeOnlyGroup()
+        makeOnlyGroup()
     }
 
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         context.counters.add(aggregated: batch.rowCount)
         let ids = global.groups.groups(Array(batch.columns.prefix(groupCount)), count: batch.rowCount)
         ids.withUnsafeBufferPointer { ids in
-            mark(ids)
+            table.willChange(ids, rows)
             global.groups.merge(batch.columns[groupCount...], ids)
             global.touch(ids)
             expiry?.touch(ids, upperBound: global.groups.table.upperBound)
@@ -46,19 +49,14 @@ final class GlobalAggregation: FinalStage {
         return .done
     }
 
-    /// Says that groups are about to change.
-    private func mark(_ ids: UnsafeBufferPointer<Int32>) {
-        chunks.extend(to: global.groups.table.upperBound)
-        chunks.mark(ids)
-    }
-
     /// Forgets groups that have had no row for `state_ttl`; those with a change that was not told stay until it is.
     private func forgetExpired() {
         guard let expiry else { return }
-        let expired = expiry.takeExpired { global.isChanged($0) }
+        let expired = expiry.expired { global.isChanged($0) }
         guard !expired.isEmpty else { return }
         expired.withUnsafeBufferPointer { expired in
-            mark(expired)
+            table.willRemove(expired, rows)
+            expiry.forget(expired)
             global.forget(expired)
         }
     }
@@ -73,17 +71,20 @@ final class GlobalAggregation: FinalStage {
     func prepareSnapshot(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
     func finish(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
 
-    func snapshot() -> StateSnapshot {
-        let keys = global.groups.table.keys
-        let batches = chunks.take(upperBound: keys.upperBound, generation: keys.textGeneration) { rows($0) }
-        return [StateTable("groups", distribution: .keyGroup(column: 0), batches)]
+    func snapshot() -> StateSnapshot { [table.snapshot(rows)] }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.proceed(until: deadline, into: &snapshot, rows)
     }
 
-    private func rows(_ range: Range<Int>) -> RecordBatch? {
-        let batch = state.batch(global.groups, range)
-        guard let batch, let expiry else { return batch }
-        let times = expiry.column(global.groups.table.liveIDs(range))
-        return RecordBatch(
-            Schema(state.schema.fields + [GroupExpiry.field]), batch.columns + [times], rowCount: batch.rowCount)
+    /// The group that is there without rows.
+    private func makeOnlyGroup() {
+        if let only = global.makeOnlyGroup() { table.willChange([only], rows) }
+    }
+
+    private func rows(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        let batch = state.batch(global.groups, ids)
+        guard let expiry else { return batch }
+        return RecordBatch(table.schema, batch.columns + [expiry.column(Array(ids))], rowCount: batch.rowCount)
     }
 }

@@ -24,9 +24,13 @@ final class GlobalGroups {
     }
 
     /// Without `group_by` there is one group from the start, as in SQL: its row says that there were no rows.
-    func makeOnlyGroup() {
-        guard !hasKeys, groups.count == 0 else { return }
-        groups.groups([], count: 1).withUnsafeBufferPointer { touch($0) }
+    /// - Returns: its number, if it has been made.
+    @discardableResult
+    func makeOnlyGroup() -> Int32? {
+        guard !hasKeys, groups.count == 0 else { return nil }
+        let ids = groups.groups([], count: 1)
+        ids.withUnsafeBufferPointer { touch($0) }
+        return ids[0]
     }
 
     /// Says that groups have changed; asks for a tick.

@@ -47,8 +47,9 @@ final class GroupExpiry {
         context.tick.request(at: next)
     }
 
-    /// Takes out the groups whose time is over, but for those that `isHeld`. Empty where it is not yet time to look.
-    func takeExpired(isHeld: (Int32) -> Bool) -> [Int32] {
+    /// The groups whose time is over, but for those that `isHeld`; they are to be given to ``forget(_:)``. Empty where it is not
+    /// yet time to look.
+    func expired(isHeld: (Int32) -> Bool) -> [Int32] {
         let now = context.clock.now
         guard let due = nextLook else { return [] }
         guard due <= now else {
@@ -63,7 +64,6 @@ final class GroupExpiry {
             let last = lastRow[id]
             guard last != .max else { continue }
             if last <= limit, !isHeld(id) {
-                lastRow[id] = .max
                 expired.append(id)
             } else {
                 hasOthers = true
@@ -71,6 +71,11 @@ final class GroupExpiry {
         }
         if hasOthers { requestTick() } else { bound = 0 }
         return expired
+    }
+
+    /// Forgets groups.
+    func forget(_ ids: UnsafeBufferPointer<Int32>) {
+        for id in ids { lastRow[id] = .max }
     }
 
     /// When groups last had a row, for a checkpoint.

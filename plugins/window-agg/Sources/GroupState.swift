@@ -11,25 +11,20 @@ struct GroupState {
         groupCount = groupFields.count
     }
 
-    /// The groups with numbers in `range`; nil when there are none. Shares long text with the table.
+    /// The groups of these numbers. Shares long text with the table.
     ///
     /// - Parameter hash: what decides a group's key group: the hash of its columns in the exchange. Nil: of all its keys.
     func batch(
-        _ groups: GroupedAggregates, _ range: Range<Int>, hash: ((Int32) -> UInt64)? = nil
-    ) -> RecordBatch? {
-        let ids = groups.table.liveIDs(range)
-        guard !ids.isEmpty else { return nil }
-        return ids.withUnsafeBufferPointer { ids in
-            let keyGroups = Values<Int32>(count: ids.count) { target in
-                for i in 0..<ids.count {
-                    target[i] = KeyGroup.of(hash: hash?(ids[i]) ?? groups.table.keys.hash(ids[i]))
-                }
+        _ groups: GroupedAggregates, _ ids: UnsafeBufferPointer<Int32>, hash: ((Int32) -> UInt64)? = nil
+    ) -> RecordBatch {
+        let keyGroups = Values<Int32>(count: ids.count) { target in
+            for i in 0..<ids.count {
+                target[i] = KeyGroup.of(hash: hash?(ids[i]) ?? groups.table.keys.hash(ids[i]))
             }
-            return RecordBatch(
-                schema,
-                [Column(.int32, .int32(keyGroups))] + groups.table.keys.columns(ids) + groups.states(ids),
-                rowCount: ids.count)
         }
+        return RecordBatch(
+            schema, [Column(.int32, .int32(keyGroups))] + groups.table.keys.columns(ids) + groups.states(ids),
+            rowCount: ids.count)
     }
 
     /// Puts groups of a checkpoint in.

@@ -17,8 +17,7 @@ final class RetractingAggregation: FinalStage {
     private let block: RowBlock
     private var groupOf = Cells<Int32>(-1)
     private var lastRow = Cells<Int32>(-1)
-    private var chunks = SnapshotChunks()
-    private let schema: Schema
+    private let table: IncrementalTable
 
     init(_ plan: AggregationPlan, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.plan = plan
@@ -34,14 +33,15 @@ final class RetractingAggregation: FinalStage {
         let argumentTypes = plan.arguments.map(\.type) + plan.filters.map { _ in .bool }
         arguments = RowStore(argumentTypes)
         block = arguments.makeBlock()
-        schema = Schema(
+        let schema = Schema(
             [GroupState.keyGroup] + keyFields.map { Field("key.\($0.name)", $0.type) }
                 + plan.keyFields.map { Field("group.\($0.name)", $0.type) }
                 + argumentTypes.enumerated().map { Field("argument.\($0)", $1) })
+        table = IncrementalTable("rows", distribution: .keyGroup(column: 0), schema)
     }
 
     func open(restoring state: StateSnapshot) throws(OperatorError) {
-        for batch in try state.batches("rows", schema) {
+        for batch in try state.batches("rows", table.schema) {
             var columns = batch.columns.dropFirst()
             let own = Array(columns.prefix(keyColumns.count))
             columns = columns.dropFirst(own.count)
@@ -52,6 +52,7 @@ final class RetractingAggregation: FinalStage {
             let members = putIn(
                 ids, groups, Array(columns.prefix(plan.arguments.count)), Array(columns.dropFirst(plan.arguments.count))
             )
+            table.willChange(ids, rows)
             members.withUnsafeBufferPointer { global.markEmitted($0) }
         }
         global.makeOnlyGroup()
@@ -60,7 +61,6 @@ final class RetractingAggregation: FinalStage {
     private func grow() {
         groupOf.grow(to: keys.upperBound)
         lastRow.grow(to: keys.upperBound)
-        chunks.extend(to: keys.upperBound)
     }
 
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
@@ -72,6 +72,7 @@ final class RetractingAggregation: FinalStage {
         let isLast = Bitmap(count: batch.rowCount) { lastRow[ids[$0]] == Int32(truncatingIfNeeded: $0) }
         var rows = batch.filter(isLast)
         let touched = isLast.setIndices.array.map { ids[Int($0)] }
+        table.willChange(touched, self.rows)
         touched.withUnsafeBufferPointer { takeOut($0) }
         if let deletes = rows.deletes { rows = rows.filter(~deletes) }
 
@@ -91,8 +92,9 @@ final class RetractingAggregation: FinalStage {
             let members = putIn(ids, evaluated.keys, evaluated.arguments, evaluated.filters)
             members.withUnsafeBufferPointer { global.touch($0) }
         }
-        touched.withUnsafeBufferPointer { chunks.mark($0) }
-        for id in touched where groupOf[id] < 0 { keys.remove(id) }
+        let gone = touched.filter { groupOf[$0] < 0 }
+        table.willRemove(gone, self.rows)
+        for id in gone { keys.remove(id) }
         return .done
     }
 
@@ -141,15 +143,13 @@ final class RetractingAggregation: FinalStage {
     func prepareSnapshot(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
     func finish(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
 
-    func snapshot() -> StateSnapshot {
-        let generation = keys.keys.textGeneration &+ arguments.textGeneration
-        let batches = chunks.take(upperBound: keys.upperBound, generation: generation) { rows($0) }
-        return [StateTable("rows", distribution: .keyGroup(column: 0), batches)]
+    func snapshot() -> StateSnapshot { [table.snapshot(rows)] }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.proceed(until: deadline, into: &snapshot, rows)
     }
 
-    private func rows(_ range: Range<Int>) -> RecordBatch? {
-        let ids = keys.liveIDs(range)
-        guard !ids.isEmpty else { return nil }
+    private func rows(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
         let own = keys.keys.columns(ids)
         let hashes = RowHash.hashes(sharedColumns.map { own[$0] }, count: ids.count)
         let keyGroups = Values<Int32>(count: ids.count) { target in
@@ -157,6 +157,7 @@ final class RetractingAggregation: FinalStage {
         }
         let groups = global.groups.table.keys.columns(ids.map { groupOf[$0] })
         return RecordBatch(
-            schema, [Column(.int32, .int32(keyGroups))] + own + groups + arguments.columns(ids), rowCount: ids.count)
+            table.schema, [Column(.int32, .int32(keyGroups))] + own + groups + arguments.columns(ids),
+            rowCount: ids.count)
     }
 }

@@ -36,7 +36,7 @@ final class SliceTable {
     /// Where windows overlap: the groups' numbers across slices, and room to merge the states of one window.
     private let groups: GroupedAggregates?
     private let rowState: GroupState
-    private var chunks = SnapshotChunks()
+    private let table: IncrementalTable
     // By state: its slice and its group's number.
     private var slotOf = Cells<Int32>(-1)
     private var groupOf = Cells<Int32>(-1)
@@ -56,6 +56,7 @@ final class SliceTable {
         let keys = shape.groupFields.dropFirst(windowColumnCount).map(\.type)
         groups = grid.overlaps ? GroupedAggregates(keys: Array(keys), shape.layout) : nil
         rowState = GroupState(shape.groupFields, shape.layout)
+        table = IncrementalTable("windows", distribution: .keyGroup(column: 0), rowState.schema)
     }
 
     var schema: Schema { rowState.schema }
@@ -73,16 +74,10 @@ final class SliceTable {
     func merge(_ columns: ArraySlice<Column>, count: Int) -> [Int32] {
         let keys = Array(columns.prefix(rowState.groupCount))
         let ids = states.groups(keys, count: count)
-        mark(ids)
+        table.willChange(ids, read)
         list(ids, keys)
         ids.withUnsafeBufferPointer { states.merge(columns.dropFirst(keys.count), $0) }
         return ids
-    }
-
-    /// Says that states are about to change.
-    private func mark(_ ids: [Int32]) {
-        chunks.extend(to: states.table.upperBound)
-        ids.withUnsafeBufferPointer { chunks.mark($0) }
     }
 
     /// Enters new states in the lists of their slices.
@@ -240,7 +235,7 @@ final class SliceTable {
                 earliestLast = min(earliestLast, slice.last)
                 continue
             }
-            mark(slice.ids)
+            table.willRemove(slice.ids, read)
             changes.forget(slice.ids)
             if let groups { forget(slice.ids, groups) }
             for id in slice.ids { slotOf[id] = -1 }
@@ -265,13 +260,16 @@ final class SliceTable {
 
     // MARK: State
 
-    /// All states as rows for a checkpoint.
-    func snapshot() -> [RecordBatch] {
-        let keys = states.table.keys
-        return chunks.take(upperBound: keys.upperBound, generation: keys.textGeneration) { range in
-            // Rows are spread by their groups alone where windows share slices.
-            guard let groups else { return rowState.batch(states, range) }
-            return rowState.batch(states, range) { groups.table.keys.hash(self.groupOf[$0]) }
-        }
+    /// Begins to give all states as rows for a checkpoint.
+    func snapshot() -> StateTable { table.snapshot(read) }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.proceed(until: deadline, into: &snapshot, read)
+    }
+
+    private func read(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        // Rows are spread by their groups alone where windows share slices.
+        guard let groups else { return rowState.batch(states, ids) }
+        return rowState.batch(states, ids) { groups.table.keys.hash(self.groupOf[$0]) }
     }
 }

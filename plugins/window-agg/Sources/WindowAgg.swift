@@ -103,6 +103,10 @@ public final class WindowAgg: Transform {
     }
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { stage.snapshot() }
+
+    public func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress { stage.continueSnapshot(until: deadline, into: &snapshot) }
 }
 
 /// One of the ways to keep groups; see ``Transform`` for when each call comes.
@@ -115,6 +119,13 @@ protocol FinalStage: AnyObject {
     func prepareSnapshot(into output: inout OutputBuffer) -> Progress
     func finish(into output: inout OutputBuffer) -> Progress
     func snapshot() -> StateSnapshot
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
+}
+
+extension FinalStage {
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        .done
+    }
 }
 
 /// What the stage behind the exchange knows: the groups' columns and the partial states.

@@ -271,9 +271,13 @@ final class WindowAggregation: FinalStage {
         return resume(into: &output)
     }
 
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.continueSnapshot(until: deadline, into: &snapshot)
+    }
+
     func snapshot() -> StateSnapshot {
         [
-            StateTable("windows", distribution: .keyGroup(column: 0), table.snapshot()),
+            table.snapshot(),
             WindowProgress.table(closedUpTo: closedUpTo, freedUpTo: freedUpTo, context),
         ]
     }
