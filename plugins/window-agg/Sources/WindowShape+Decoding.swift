@@ -73,21 +73,24 @@ extension WindowShape {
 
     /// Reads the values of a shape whose keys are known to be right; nil where there were errors.
     private static func kind(_ word: String, _ node: ConfigNode, _ collector: inout DiagnosticCollector) -> Kind? {
-        func length(_ key: String, _ collector: inout DiagnosticCollector) -> Duration? {
+        func duration(_ key: String, atLeast least: Duration, _ collector: inout DiagnosticCollector) -> Duration? {
             guard let value = node[key] else { return nil }
             return collector.attempt(under: key) { () throws(ConfigError) in
-                let length = try Duration(decoding: value)
-                guard length >= .microseconds(1) else {
-                    throw ConfigError(
-                        "invalid-value", "\(length.unitDescription) is too short, expected at least 1us", at: value.mark
-                    )
+                let duration = try Duration(decoding: value)
+                func refuse(_ what: String, _ expected: String) -> ConfigError {
+                    ConfigError(
+                        "invalid-value", "\(duration.unitDescription) is \(what), expected \(expected)", at: value.mark)
                 }
-                return length
+                if duration < least { throw refuse("too short", "at least \(least.unitDescription)") }
+                if duration.nanoseconds % 1000 != 0 { throw refuse("finer than time", "whole microseconds") }
+                return duration
             }
         }
+        func length(_ key: String, _ collector: inout DiagnosticCollector) -> Duration? {
+            duration(key, atLeast: .microseconds(1), &collector)
+        }
         func offset(_ collector: inout DiagnosticCollector) -> Duration? {
-            guard let value = node["offset"] else { return .zero }
-            return collector.attempt(under: "offset") { () throws(ConfigError) in try Duration(decoding: value) }
+            node["offset"] == nil ? .zero : duration("offset", atLeast: .zero, &collector)
         }
         switch word {
         case "tumbling":

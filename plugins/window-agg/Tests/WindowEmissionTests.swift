@@ -192,4 +192,97 @@ import Testing
         #expect(restored.take().rows() == [row(5, 1)])
         #expect(restored.accountsForEveryRow)
     }
+
+    @Test func `rows of a split that was idle count in the sliding windows that are left`() throws {
+        let harness = try harness(.sliding(.seconds(10), every: .seconds(5)))
+        try harness.process(rows([(7, "a", 1)]))
+        try advance(harness, 12)
+        // Not behind its own split, whose watermark was left out while it was idle.
+        try harness.process(rows([(8, "a", 10), (3, "a", 100)]))
+        try harness.finish()
+        #expect(harness.output.rows() == [row(0, 10, "a", 1, 1), row(5, 15, "a", 2, 11)])
+        #expect(harness.output.errors.map(\.code) == ["window_closed"])
+        #expect(harness.accountsForEveryRow)
+    }
+
+    @Test(arguments: [WindowShape.tumbling(.seconds(10)), .sliding(.seconds(10), every: .seconds(5))])
+    func `without group_by a window has one row`(window: WindowShape) throws {
+        let config = try settings([("n", "count(*)")], window: window, time: "t")
+        let stage = try #require(try WindowAgg.localStage(config, inputs: [WindowEmissionTests.input]))
+        let slides = window != .tumbling(.seconds(10))
+        #expect(stage.partitioning == (slides ? .single : .hash(["window_start"])))
+        let harness = try OperatorHarness(WindowAgg.self, config, input: WindowEmissionTests.input)
+        try harness.process(rows([(1, "a", 1), (2, "b", 1), (6, .null, 1)]))
+        try harness.finish()
+        func row(_ start: Int64, _ n: Value) -> [Value] {
+            [.timestamp(start * 1_000_000), .timestamp((start + 10) * 1_000_000), n]
+        }
+        #expect(harness.output.rows() == (slides ? [row(-5, 2), row(0, 3), row(5, 1)] : [row(0, 3)]))
+    }
+
+    @Test func `a window that left before a checkpoint does not leave again where another subtask had come less far`()
+        throws
+    {
+        let config = try settings(
+            groups: ["g"], [("n", "count(*)")], window: .sliding(.seconds(10), every: .seconds(5)), time: "t")
+        let subtasks = try (0..<2).map {
+            try OperatorHarness(
+                WindowAgg.self, config, input: WindowEmissionTests.input, subtask: $0, parallelism: 2)
+        }
+        let fleet = Fleet(instances: subtasks) { RowHash.hashes([$0.columns[1]], count: $0.rowCount) }
+        let groups = (0..<20).map { Value.string("g\($0)") }
+        try fleet.process(rows(groups.map { (7, $0, 1) }))
+        // As after different orders of a split's falling idle and another one's rows.
+        try advance(subtasks[0], 12)
+        try advance(subtasks[1], 8)
+        let states = try fleet.checkpoint()
+        var all = fleet.take().flatMap { $0.rows() }
+        #expect(all.count > 0 && all.count < 20)
+        let restored = try OperatorHarness(
+            WindowAgg.self, config, input: WindowEmissionTests.input, restoring: redistributed(states, to: 1)[0])
+        try restored.finish()
+        all += restored.output.rows()
+        #expect(all.count == 40 && Set(all).count == 40, "each group once in each of its two windows")
+    }
+
+    @Test func `closing a sliding window of many groups is cut in pieces`() throws {
+        let config = try settings(
+            groups: ["v"], [("n", "count(*)")], window: .sliding(.seconds(10), every: .seconds(5)), time: "t")
+        let stage = try #require(try WindowAgg.localStage(config, inputs: [WindowEmissionTests.input]))
+        let outputs = try WindowAgg.outputs(config, inputs: [WindowEmissionTests.input])
+        let node = try WindowAgg(config, .testing(inputs: [stage.output], outputs: outputs))
+        try node.open(restoring: [])
+        let groups = 140_000
+        for (first, last) in [(-5, 0), (0, 5)] as [(Int64, Int64)] {
+            for start in stride(from: 0, to: groups, by: 10_000) {
+                let ids = (start..<start + 10_000).map { Int64($0) }
+                let columns: [Column] = [
+                    .timestamp(ids.map { _ in first * 1_000_000 }), .timestamp(ids.map { _ in last * 1_000_000 }),
+                    .int64(ids), .int64(ids.map { _ in 1 }),
+                ]
+                var output = OutputBuffer()
+                #expect(
+                    try node.process(RecordBatch(stage.output.schema, columns), from: .main, into: &output) == .done)
+            }
+        }
+        var output = OutputBuffer()
+        var counts: [Int64: Int] = [:]
+        var sums: [Int64: Int64] = [:]
+        var pieces = 1
+        var progress = try node.advance(to: .time(15_000_000), into: &output)
+        while true {
+            for case .batch(let batch, _) in output.drain() {
+                let start = batch.columns[0].int64Values?[0] ?? 0
+                counts[start, default: 0] += batch.rowCount
+                sums[start, default: 0] += batch.columns[3].int64Values?.array.reduce(0, +) ?? 0
+            }
+            guard progress == .more else { break }
+            pieces += 1
+            progress = try node.resume(into: &output)
+        }
+        #expect(pieces == 4)
+        #expect(counts == [-5_000_000: groups, 0: groups, 5_000_000: groups])
+        #expect(sums == [-5_000_000: 140_000, 0: 280_000, 5_000_000: 140_000])
+        #expect(try node.snapshot(CheckpointID(1))[0].rowCount == 0)
+    }
 }

@@ -48,6 +48,8 @@ import Testing
             [("sliding", "10s"), ("every", "1m")],
             "`every: 1m` is longer than the window, so rows between two windows would be in none, expected at most 10s"
         ),
+        ([("tumbling", "1500ns")], "1us500ns is finer than time, expected whole microseconds"),
+        ([("tumbling", "1s"), ("offset", "1ns")], "1ns is finer than time, expected whole microseconds"),
         ([("session", "30")], "expected a duration with its unit, such as `10s` or `500ms`, found `30`"),
         ([("session", "30s"), ("offset", "1s")], "`offset` has no meaning for a session window"),
         ([("count", "10s")], "expected an integer, found `10s`"),
