@@ -139,6 +139,9 @@ let package = Package(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/file-source", swiftSettings: settings),
         .executableTarget(
+            name: "bench-lookup", dependencies: ["Lookup", "DataflowOperator", log] + contract,
+            path: "Benchmarks/lookup", swiftSettings: settings),
+        .executableTarget(
             name: "bench-expression", dependencies: ["DataflowExpression", "DataflowColumnar"],
             path: "Benchmarks/expression", swiftSettings: settings),
         // Tests mirror the sources.
