@@ -141,11 +141,23 @@ final class JoinSide {
             free += ids
             return
         }
+        // Nothing is held: large memory is let go.
         rows.removeAll()
         rows.extend(to: 1)
         free = []
         bound = 1
+        guard capacity > 4096 else { return }
+        capacity = 16
+        times.deallocate()
+        times = .allocate(capacity: capacity)
+        tags.deallocate()
+        tags = .allocate(capacity: capacity)
+        byTime.removeAll()
+        byKey?.removeAll()
     }
+
+    /// Forgets the numbers of keys, none of which has rows.
+    func forgetKeys() { roots = [] }
 
     /// Notes that these rows are in a pair.
     func match(_ ids: [Int32], _ selected: Bitmap?) {

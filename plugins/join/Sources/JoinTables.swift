@@ -148,6 +148,10 @@ final class JoinTables {
             if counts[Int(group)] == 0 { keys.remove(group) }
         }
         sides[side].free(ids)
+        if keys.count == 0, counts.count > 4096 {
+            counts = []
+            for side in sides { side.forgetKeys() }
+        }
     }
 
     // MARK: State

@@ -27,6 +27,14 @@ final class TimeIndex {
         capacity = bound
     }
 
+    /// Lets memory go. There must be no rows.
+    func removeAll() {
+        links.deallocate()
+        capacity = 16
+        links = .allocate(capacity: capacity * 2)
+        links.initialize(repeating: 0, count: capacity * 2)
+    }
+
     private static func priority(_ id: Int32) -> UInt32 {
         // The finaliser of MurmurHash3: one to one, so no two rows are equal.
         var x = UInt32(bitPattern: id)

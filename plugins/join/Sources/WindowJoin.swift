@@ -194,6 +194,7 @@ final class WindowJoin: JoinStage {
             if nextOpen == .max { while let id = tables.sides[side].popFirst(before: nil) { gone.append(id) } }
             tables.free(gone, side: side)
         }
+        if tables.keyBound == 0 { heads = [] }
     }
 
     func snapshot() -> StateSnapshot { tables.snapshot(progress: nextOpen) }
