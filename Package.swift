@@ -136,6 +136,9 @@ let package = Package(
             dependencies: ["Dedupe", "TopN", "Sample", "Split", "Union", "DataflowOperator", log] + contract,
             path: "Benchmarks/operators", swiftSettings: settings),
         .executableTarget(
+            name: "bench-join", dependencies: ["Join", "DataflowOperator", log] + contract,
+            path: "Benchmarks/join", swiftSettings: settings),
+        .executableTarget(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/file-source", swiftSettings: settings),
         .executableTarget(
