@@ -137,9 +137,13 @@ func run(
         let bytes = (residentBytes() - before) / (2 * rows)
         var tables: StateSnapshot = []
         let stop = try coreTime { tables = try node.snapshot(CheckpointID(1)) }
+        let read = try coreTime {
+            while try node.continueSnapshot(until: .now, into: &tables) == .more {}
+        }
         let held = tables.reduce(0) { $0 + $1.rowCount } - 1
         precondition(held == 2 * rows, "\(held) rows in the snapshot")
-        text = ", \(bytes) bytes resident a row held, first snapshot of \(held) rows \(Int(stop * 1000)) ms"
+        text =
+            ", \(bytes) bytes resident a row held, a snapshot of \(held) rows stops the stream \(stop * 1000) ms and reads \(Int(read * 1000)) ms"
     }
     seconds += try coreTime { try collect(try node.advance(to: .end, into: &output)) }
     precondition(pairs == expected, "\(name): \(pairs) pairs, expected \(expected)")

@@ -133,4 +133,8 @@ final class IntervalJoin: JoinStage {
     }
 
     func snapshot() -> StateSnapshot { tables.snapshot(progress: horizon) }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        tables.continueSnapshot(until: deadline, into: &snapshot)
+    }
 }

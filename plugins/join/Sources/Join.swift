@@ -66,6 +66,10 @@ public final class Join: Transform {
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { stage.snapshot() }
 
+    public func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress { stage.continueSnapshot(until: deadline, into: &snapshot) }
+
     /// Rows held, of the left and the right input.
     package var heldRows: [Int] { stage.heldRows }
 }
@@ -78,6 +82,7 @@ protocol JoinStage: AnyObject {
     func resume(into output: inout OutputBuffer) -> Progress
     func finish(into output: inout OutputBuffer) -> Progress
     func snapshot() -> StateSnapshot
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
     var heldRows: [Int] { get }
 }
 

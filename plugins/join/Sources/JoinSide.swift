@@ -34,10 +34,14 @@ final class JoinSide {
     let byKey: TimeIndex?
     /// By key: the root of its rows in ``byKey``.
     private(set) var roots: [Int32] = []
-    private var chunks = SnapshotChunks()
-    private let state: Schema
+    private let table: IncrementalTable
 
-    init(_ fields: [Field], stored: [Int], time: Int, byKey: Bool) {
+    /// - Parameters:
+    ///   - name: of the state table.
+    ///   - fields: the columns that are held, at the positions `stored` of the input.
+    ///   - time: where the event time stands among them.
+    ///   - byKey: whether rows are looked for by key, and matches are remembered.
+    init(_ name: String, _ fields: [Field], stored: [Int], time: Int, byKey: Bool) {
         rows = RowStore(fields.map(\.type))
         rows.extend(to: 1)
         self.stored = stored
@@ -46,7 +50,7 @@ final class JoinSide {
         times = .allocate(capacity: capacity)
         tags = .allocate(capacity: capacity)
         self.byKey = byKey ? TimeIndex() : nil
-        state = JoinSide.state(fields)
+        table = IncrementalTable(name, distribution: .keyGroup(column: 0), JoinSide.state(fields))
     }
 
     deinit {
@@ -101,8 +105,7 @@ final class JoinSide {
             defer { bound += 1 }
             return bound
         }
-        // Before anything changes: a checkpoint may still want what was there.
-        ids.withUnsafeBufferPointer { chunks.mark($0) }
+        table.willChange(ids, read)
         guard let values = columns[time].int64Values else { preconditionFailure("the event time is no timestamp") }
         var start = 0
         while start < count {
@@ -118,7 +121,6 @@ final class JoinSide {
             }
             start = end
         }
-        chunks.extend(to: rows.upperBound)
         return ids
     }
 
@@ -135,7 +137,7 @@ final class JoinSide {
 
     /// Lets rows go that were taken out; their numbers will be given out again.
     func free(_ ids: [Int32]) {
-        ids.withUnsafeBufferPointer { chunks.mark($0) }
+        table.willRemove(ids, read)
         for id in ids { rows.clear(id) }
         guard rows.count == 0 else {
             free += ids
@@ -161,31 +163,35 @@ final class JoinSide {
 
     /// Notes that these rows are in a pair.
     func match(_ ids: [Int32], _ selected: Bitmap?) {
+        var new: [Int32] = []
         for (i, id) in ids.enumerated() where selected?[i] ?? true {
-            if !tags[Int(id)].isMatched {
-                chunks.mark(id)
-                tags[Int(id)].isMatched = true
-            }
+            if !tags[Int(id)].isMatched { new.append(id) }
         }
+        // Within a window that is closing it is nothing to be kept.
+        if byKey != nil { table.willChange(new, read) }
+        for id in new { tags[Int(id)].isMatched = true }
     }
 
     // MARK: State
 
-    func snapshot() -> [RecordBatch] {
-        chunks.take(upperBound: rows.upperBound, generation: rows.textGeneration) { range in
-            let ids = range.map { Int32(truncatingIfNeeded: $0) }.filter { rows.contains($0) }
-            guard !ids.isEmpty else { return nil as RecordBatch? }
-            let windows = Values(ids.map { tags[Int($0)].firstWindow })
-            let matched = Bitmap(count: ids.count) { tags[Int(ids[$0])].isMatched }
-            let own = [
-                JoinSide.keyGroups(ids, rows), Column(.timestamp, .int64(windows)), Column(.bool, .bool(matched)),
-            ]
-            return RecordBatch(state, own + rows.columns(ids), rowCount: ids.count)
-        }
+    func snapshot() -> StateTable { table.snapshot(read) }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.proceed(until: deadline, into: &snapshot, read)
+    }
+
+    private func read(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        let windows = Values(ids.map { tags[Int($0)].firstWindow })
+        let remembers = byKey != nil
+        let matched = Bitmap(count: ids.count) { remembers && tags[Int(ids[$0])].isMatched }
+        let own = [
+            JoinSide.keyGroups(ids, rows), Column(.timestamp, .int64(windows)), Column(.bool, .bool(matched)),
+        ]
+        return RecordBatch(table.schema, own + rows.columns(ids), rowCount: ids.count)
     }
 
     /// The key groups of rows that were put in with the hashes of their keys.
-    static func keyGroups(_ ids: [Int32], _ rows: RowStore) -> Column {
+    static func keyGroups(_ ids: UnsafeBufferPointer<Int32>, _ rows: RowStore) -> Column {
         Column(.int32, .int32(Values(ids.map { KeyGroup.of(hash: rows.hash($0)) })))
     }
 

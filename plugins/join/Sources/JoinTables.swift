@@ -23,7 +23,8 @@ final class JoinTables {
                 preconditionFailure("the event time is not among the columns that are held")
             }
             return JoinSide(
-                stored[side].map { plan.inputs[side].fields[$0] }, stored: stored[side], time: time, byKey: byKey)
+                JoinTables.names[side], stored[side].map { plan.inputs[side].fields[$0] }, stored: stored[side],
+                time: time, byKey: byKey)
         }
         left.reserveCapacity(RecordBatch.defaultRowCount)
         right.reserveCapacity(RecordBatch.defaultRowCount)
@@ -160,9 +161,12 @@ final class JoinTables {
 
     /// - Parameter upTo: how far the join has come: rows before it are late, or windows that start before it are closed.
     func snapshot(progress upTo: Int64) -> StateSnapshot {
-        [0, 1].map { side in
-            StateTable(JoinTables.names[side], distribution: .keyGroup(column: 0), sides[side].snapshot())
-        } + [.progress(upTo)]
+        sides.map { $0.snapshot() } + [.progress(upTo)]
+    }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        for side in sides where side.continueSnapshot(until: deadline, into: &snapshot) == .more { return .more }
+        return .done
     }
 
     /// - Returns: how far the join had come.

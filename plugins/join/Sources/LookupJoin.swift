@@ -10,8 +10,7 @@ final class LookupJoin: JoinStage {
     /// The right rows: that of key `k` is number `k + 1`; number 0 reads as nulls.
     private let rows: RowStore
     private let block: RowBlock
-    private var chunks = SnapshotChunks()
-    private let state: Schema
+    private let table: IncrementalTable
     private let hasEventTime: Bool
 
     init(_ plan: JoinPlan, _ context: OperatorContext) {
@@ -24,15 +23,16 @@ final class LookupJoin: JoinStage {
         rows = RowStore(fields.map(\.type))
         rows.extend(to: 1)
         block = rows.makeBlock()
-        state = Schema(
-            [Field("key_group", .int32, nullable: false)] + fields.map { Field("row.\($0.name)", $0.type) })
+        table = IncrementalTable(
+            "right", distribution: .keyGroup(column: 0),
+            Schema([Field("key_group", .int32, nullable: false)] + fields.map { Field("row.\($0.name)", $0.type) }))
         hasEventTime = plan.output.eventTime != nil
     }
 
     var heldRows: [Int] { [0, rows.count] }
 
     func open(restoring snapshot: StateSnapshot) throws(OperatorError) {
-        for batch in try snapshot.batches("right", state) {
+        for batch in try snapshot.batches("right", table.schema) {
             let columns = Array(batch.columns.dropFirst())
             let keyColumns = plan.keys[1].compactMap { stored[1].firstIndex(of: $0) }.map { columns[$0] }
             update(columns, keyColumns, deletes: nil, count: batch.rowCount)
@@ -62,7 +62,7 @@ final class LookupJoin: JoinStage {
         guard count > 0 else { return }
         let hashes = RowHash.hashes(keyColumns, count: count)
         let ids = keys.findOrInsert(keyColumns, count: count, hashes: hashes).map { $0 + 1 }
-        ids.withUnsafeBufferPointer { chunks.mark($0) }
+        table.willChange(ids, read)
         var start = 0
         while start < count {
             let end = min(count, start + RowBlock.capacity)
@@ -73,13 +73,14 @@ final class LookupJoin: JoinStage {
             start = end
         }
         if deletes != nil {
-            for id in ids where !rows.contains(id) && keys.keys.contains(id - 1) { keys.remove(id - 1) }
+            let gone = ids.filter { !rows.contains($0) }
+            table.willRemove(gone, read)
+            for id in gone where keys.keys.contains(id - 1) { keys.remove(id - 1) }
             if keys.count == 0 {
                 rows.removeAll()
                 rows.extend(to: 1)
             }
         }
-        chunks.extend(to: rows.upperBound)
     }
 
     // MARK: The left side
@@ -132,12 +133,13 @@ final class LookupJoin: JoinStage {
     func resume(into output: inout OutputBuffer) -> Progress { .done }
     func finish(into output: inout OutputBuffer) -> Progress { .done }
 
-    func snapshot() -> StateSnapshot {
-        let batches = chunks.take(upperBound: rows.upperBound, generation: rows.textGeneration) { range in
-            let ids = range.map { Int32(truncatingIfNeeded: $0) }.filter { rows.contains($0) }
-            guard !ids.isEmpty else { return nil as RecordBatch? }
-            return RecordBatch(state, [JoinSide.keyGroups(ids, rows)] + rows.columns(ids), rowCount: ids.count)
-        }
-        return [StateTable("right", distribution: .keyGroup(column: 0), batches)]
+    func snapshot() -> StateSnapshot { [table.snapshot(read)] }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        table.proceed(until: deadline, into: &snapshot, read)
+    }
+
+    private func read(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        RecordBatch(table.schema, [JoinSide.keyGroups(ids, rows)] + rows.columns(ids), rowCount: ids.count)
     }
 }

@@ -198,4 +198,8 @@ final class WindowJoin: JoinStage {
     }
 
     func snapshot() -> StateSnapshot { tables.snapshot(progress: nextOpen) }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        tables.continueSnapshot(until: deadline, into: &snapshot)
+    }
 }
