@@ -209,6 +209,12 @@ let sliding = try run(
 )
 precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
 
+let sessions = try run(
+    "sessions × 200 countries, 5 aggregates",
+    config(["country"], calls, window: .session(.seconds(1)), time: "event_time"),
+    stream, batches)
+precondition(total(sessions, "n") == Int64(rows), "the sessions' counts do not add up")
+
 let counts = try run("global count, 200 keys", config(["country"], [("n", "count(*)")]), stream, batches)
 precondition(total(counts, "n") == Int64(rows), "the counts do not add up")
 
@@ -247,6 +253,22 @@ for keys in [10_000, 1_000_000] as [UInt64] {
         config(["key"], [("n", "count(*)")], window: .sliding(.seconds(60), every: .seconds(10)), time: "event_time"),
         stream, batches)
     precondition(total(sliding, "n") == Int64(rows) * 6, "each row counts in six windows")
+}
+
+let clicks = Schema([Field("at", .timestamp, nullable: false), Field("visitor", .int64, nullable: false)])
+batches = stride(from: 0, to: rows, by: batchSize).map { start in
+    let count = min(batchSize, rows - start)
+    let times = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(start + i) * 100 } }
+    let visitors = Values<Int64>(count: count) { t in for i in 0..<count { t[i] = Int64(random.next() % 1_000_000) } }
+    return RecordBatch(clicks, [Column(.timestamp, .int64(times)), Column(.int64, .int64(visitors))])
+}
+for gap in [10, 10_000] as [Int64] {
+    // A visitor comes every 100 s on average.
+    let visits = try run(
+        "sessions of 1M visitors, gap \(gap) s",
+        config(["visitor"], [("n", "count(*)")], window: .session(.seconds(gap)), time: "at"),
+        Stream(clicks, eventTime: "at"), batches)
+    precondition(total(visits, "n") == Int64(rows), "the sessions' counts do not add up")
 }
 
 /// Runs batches through top-n and prints rows a second.

@@ -66,8 +66,6 @@ final class SessionAggregation: FinalStage {
     private var closing: Int64?
     private var watermarkBehind: Int64?
 
-    private static let progress = Schema([Field("closed_up_to", .timestamp, nullable: false)])
-
     init(_ shape: PartialShape, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.context = context
         let keys = shape.groupFields.dropFirst(2)
@@ -370,11 +368,7 @@ final class SessionAggregation: FinalStage {
             let ids = place(own, count: batch.rowCount)
             if isUpdating { ledger.restore(ids, batch.columns.suffix(2)) }
         }
-        for batch in snapshot["progress"]?.batches ?? [] where batch.schema == SessionAggregation.progress {
-            for row in 0..<batch.rowCount {
-                closedUpTo = max(closedUpTo, batch.columns[0].int64Values?[row] ?? .min)
-            }
-        }
+        closedUpTo = WindowProgress.read(snapshot).closedUpTo
         requestTick()
     }
 
@@ -382,11 +376,9 @@ final class SessionAggregation: FinalStage {
         let generation = table.groups.table.keys.textGeneration
         let batches =
             table.chunks?.take(upperBound: table.upperBound, generation: generation) { rows($0) } ?? []
-        let progress = RecordBatch(
-            SessionAggregation.progress, [Column(.timestamp, .int64(Values(repeating: closedUpTo, count: 1)))])
         return [
             StateTable("sessions", distribution: .keyGroup(column: 0), batches),
-            StateTable("progress", distribution: .subtask, [progress]),
+            WindowProgress.table(closedUpTo: closedUpTo, freedUpTo: closedUpTo, context),
         ]
     }
 
