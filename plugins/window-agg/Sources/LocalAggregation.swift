@@ -128,7 +128,7 @@ final class LocalAggregation: Transform {
 
     /// Sends all partial states on. At most ``maxGroups`` and a batch: within what one call may emit.
     private func flush(_ output: inout OutputBuffer) {
-        benefit.flushed()
+        benefit.flushed(groups.count)
         earliest = .max
         guard groups.count > 0 else { return }
         groups.table.allIDs.withUnsafeBufferPointer { ids in
@@ -187,6 +187,8 @@ struct PreAggregationBenefit {
     private static let bypass = 1 << 19
 
     private var rows = 0
+    /// Groups that these rows have been sent on as already.
+    private var sent = 0
     private var bypassLeft = 0
 
     /// Whether these rows should go past the table.
@@ -199,11 +201,16 @@ struct PreAggregationBenefit {
     /// Whether keys hardly repeat, now that `count` more rows are in the table; then the next ones go past it.
     mutating func isPoor(_ count: Int, groups: Int) -> Bool {
         rows += count
-        guard rows >= PreAggregationBenefit.sample, groups * 2 > rows else { return false }
+        guard rows >= PreAggregationBenefit.sample, (sent + groups) * 2 > rows else { return false }
         bypassLeft = PreAggregationBenefit.bypass
         return true
     }
 
-    /// The table is empty again.
-    mutating func flushed() { rows = 0 }
+    /// The table is empty again: its groups were sent on.
+    mutating func flushed(_ groups: Int) {
+        sent += groups
+        guard rows >= PreAggregationBenefit.sample else { return }
+        rows = 0
+        sent = 0
+    }
 }

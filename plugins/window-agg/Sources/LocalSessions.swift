@@ -90,7 +90,7 @@ final class LocalSessions: Transform {
 
     /// Sends everything on. At most ``LocalAggregation/maxGroups`` and a batch: within what one call may emit.
     private func flush(_ output: inout OutputBuffer) {
-        benefit.flushed()
+        benefit.flushed(table.count)
         earliest = .max
         guard table.count > 0 else { return }
         table.liveIDs(0..<table.upperBound).withUnsafeBufferPointer { ids in

@@ -100,3 +100,20 @@ import Testing
         }
     }
 }
+
+@Suite struct PreAggregationBenefitTests {
+    @Test(arguments: [(1, true), (3, false)])
+    func `rows go past the table where keys hardly repeat, also when it is emptied often`(
+        rowsAGroup: Int, isPoor: Bool
+    ) {
+        var benefit = PreAggregationBenefit()
+        var wasPoor = false
+        for _ in 0..<30 {
+            #expect(!benefit.isBypassed(600) || wasPoor)
+            guard !wasPoor else { break }
+            wasPoor = benefit.isPoor(600, groups: 600 / rowsAGroup)
+            benefit.flushed(600 / rowsAGroup)
+        }
+        #expect(wasPoor == isPoor)
+    }
+}
