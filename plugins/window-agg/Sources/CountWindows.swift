@@ -28,7 +28,7 @@ final class CountWindows: FinalStage {
     private let context: OperatorContext
     private let keyCount: Int
     private let size: Int64
-    private let schema: Schema
+    private let state: IncrementalTable
     /// Keys by group number, aggregates by window.
     private let groups: GroupedAggregates
     private var windows = Cells(Window())
@@ -37,8 +37,6 @@ final class CountWindows: FinalStage {
     /// Window 0 stays empty: that of groups which have none.
     private var windowBound = 1
     private var capacity = 0
-    /// By group number.
-    private var chunks = SnapshotChunks()
 
     // Full windows and their numbers, part of which a call that answered `.more` has left undone.
     private var leaving: [Int32] = []
@@ -50,8 +48,10 @@ final class CountWindows: FinalStage {
         keyCount = shape.groupFields.count
         size = Int64(rows)
         groups = GroupedAggregates(keys: shape.groupFields.map(\.type), shape.layout)
-        schema = Schema(
-            [GroupState.keyGroup] + shape.groupFields + [CountWindows.windowNumber] + shape.layout.stateFields)
+        state = IncrementalTable(
+            "windows", distribution: .keyGroup(column: 0),
+            Schema(
+                [GroupState.keyGroup] + shape.groupFields + [CountWindows.windowNumber] + shape.layout.stateFields))
     }
 
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
@@ -59,7 +59,7 @@ final class CountWindows: FinalStage {
         context.counters.add(aggregated: count)
         var ids = enter(Array(batch.columns.prefix(keyCount)), count: count)
         ids.withUnsafeMutableBufferPointer { ids in
-            chunks.mark(UnsafeBufferPointer(ids))
+            state.willChange(UnsafeBufferPointer(ids), rows)
             for i in 0..<count { ids[i] = take(ids[i]) }
             groups.merge(batch.columns[keyCount...], UnsafeBufferPointer(ids))
         }
@@ -70,7 +70,6 @@ final class CountWindows: FinalStage {
     private func enter(_ keys: [Column], count: Int) -> [Int32] {
         let ids = groups.table.findOrInsert(keys, count: count)
         counts.grow(to: groups.table.upperBound)
-        chunks.extend(to: groups.table.upperBound)
         let needed = windowBound + max(0, count - free.count)
         if needed > capacity {
             capacity = max(needed, capacity * 2, 64)
@@ -144,7 +143,7 @@ final class CountWindows: FinalStage {
 
     func finish(into output: inout OutputBuffer) -> Progress {
         let open = groups.table.allIDs.filter { counts[$0].window != 0 }
-        open.withUnsafeBufferPointer { chunks.mark($0) }
+        state.willChange(open, rows)
         for id in open { complete(counts.base + Int(id), counts[id].window) }
         return resume(into: &output)
     }
@@ -152,8 +151,9 @@ final class CountWindows: FinalStage {
     // MARK: State
 
     func open(restoring snapshot: StateSnapshot) throws(OperatorError) {
-        for batch in try snapshot.batches("windows", schema) {
+        for batch in try snapshot.batches("windows", state.schema) {
             let ids = enter(Array(batch.columns[1..<1 + keyCount]), count: batch.rowCount)
+            state.willChange(ids, rows)
             guard let full = batch.columns[1 + keyCount].int64Values,
                 let rows = batch.columns[2 + keyCount].int64Values
             else { continue }
@@ -169,25 +169,21 @@ final class CountWindows: FinalStage {
         }
     }
 
-    func snapshot() -> StateSnapshot {
-        let keys = groups.table.keys
-        let batches = chunks.take(upperBound: keys.upperBound, generation: keys.textGeneration) { rows($0) }
-        return [StateTable("windows", distribution: .keyGroup(column: 0), batches)]
+    func snapshot() -> StateSnapshot { [state.snapshot(rows)] }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        state.proceed(until: deadline, into: &snapshot, rows)
     }
 
     /// A row a group; one without an open window has the state of an empty one.
-    private func rows(_ range: Range<Int>) -> RecordBatch? {
-        let ids = groups.table.liveIDs(range)
-        guard !ids.isEmpty else { return nil }
-        return ids.withUnsafeBufferPointer { ids in
-            let keyGroups = Values<Int32>(count: ids.count) { target in
-                for i in 0..<ids.count { target[i] = KeyGroup.of(hash: groups.table.keys.hash(ids[i])) }
-            }
-            let states = ids.map { counts[$0].window }.withUnsafeBufferPointer { groups.states($0) }
-            return RecordBatch(
-                schema,
-                [Column(.int32, .int32(keyGroups))] + groups.table.keys.columns(ids)
-                    + [Column(.int64, .int64(counts.values(ids) { $0.full }))] + states, rowCount: ids.count)
+    private func rows(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        let keyGroups = Values<Int32>(count: ids.count) { target in
+            for i in 0..<ids.count { target[i] = KeyGroup.of(hash: groups.table.keys.hash(ids[i])) }
         }
+        let states = ids.map { counts[$0].window }.withUnsafeBufferPointer { groups.states($0) }
+        return RecordBatch(
+            state.schema,
+            [Column(.int32, .int32(keyGroups))] + groups.table.keys.columns(ids)
+                + [Column(.int64, .int64(counts.values(ids) { $0.full }))] + states, rowCount: ids.count)
     }
 }

@@ -40,7 +40,7 @@ final class SessionAggregation: FinalStage {
     let context: OperatorContext
     let isUpdating: Bool
     private let keyCount: Int
-    private let schema: Schema
+    private let state: IncrementalTable
     private let isEventTime: Bool
     private let lateness: Int64
     /// Between two updates; nil: on close.
@@ -71,14 +71,16 @@ final class SessionAggregation: FinalStage {
         let keys = shape.groupFields.dropFirst(2)
         keyCount = keys.count
         table = SessionTable(keys: keys.map(\.type), shape.layout)
-        table.chunks = SnapshotChunks()
         isEventTime = shape.isEventTime
         lateness = config.allowedLateness.nanoseconds / 1000
         interval = if case .every(let interval) = config.emission { interval } else { nil }
         isUpdating = lateness > 0 || interval != nil
-        schema = Schema(
-            [GroupState.keyGroup] + shape.groupFields + shape.layout.stateFields
-                + (isUpdating ? SessionLedger.fields : []))
+        state = IncrementalTable(
+            "sessions", distribution: .keyGroup(column: 0),
+            Schema(
+                [GroupState.keyGroup] + shape.groupFields + shape.layout.stateFields
+                    + (isUpdating ? SessionLedger.fields : [])))
+        table.tracking = (state, { [unowned self] in self.rows($0) })
     }
 
     // MARK: Putting in
@@ -213,16 +215,16 @@ final class SessionAggregation: FinalStage {
     /// Sessions that have changed and were told before, or are told all the time.
     private func tellChanges(_ ids: ArraySlice<Int32>, _ output: inout OutputBuffer) {
         var told: [Int32] = []
+        // They go on: what was told of them is no more.
+        var reopened: [Int32] = []
         for id in ids where table.contains(id) && ledger.isChanged(id) {
-            if interval != nil || table[id].end < watermark {
-                told.append(id)
-            } else {
-                // It goes on: what was told of it is no more.
-                table.chunks?.mark(id)
-                ledger.retract(id, group: table[id].group)
-                table.restamp(id)
-                schedule(id)
-            }
+            if interval != nil || table[id].end < watermark { told.append(id) } else { reopened.append(id) }
+        }
+        state.willChange(reopened, rows)
+        for id in reopened {
+            ledger.retract(id, group: table[id].group)
+            table.restamp(id)
+            schedule(id)
         }
         tell(told, &output)
     }
@@ -284,7 +286,7 @@ final class SessionAggregation: FinalStage {
     private func tell(_ ids: [Int32], _ output: inout OutputBuffer) {
         guard !ids.isEmpty else { return }
         if isUpdating {
-            ids.withUnsafeBufferPointer { table.chunks?.mark($0) }
+            state.willChange(ids, rows)
             emitDeletes(ledger.replaced(ids, table), &output)
         }
         ids.withUnsafeBufferPointer { ids in
@@ -363,7 +365,7 @@ final class SessionAggregation: FinalStage {
     func finish(into output: inout OutputBuffer) -> Progress { close(upTo: .max, into: &output) }
 
     func open(restoring snapshot: StateSnapshot) throws(OperatorError) {
-        for batch in try snapshot.batches("sessions", schema) {
+        for batch in try snapshot.batches("sessions", state.schema) {
             let own = Array(batch.columns.dropFirst().dropLast(isUpdating ? 2 : 0))
             let ids = place(own, count: batch.rowCount)
             if isUpdating { ledger.restore(ids, batch.columns.suffix(2)) }
@@ -373,30 +375,24 @@ final class SessionAggregation: FinalStage {
     }
 
     func snapshot() -> StateSnapshot {
-        let generation = table.groups.table.keys.textGeneration
-        let batches =
-            table.chunks?.take(upperBound: table.upperBound, generation: generation) { rows($0) } ?? []
-        return [
-            StateTable("sessions", distribution: .keyGroup(column: 0), batches),
-            WindowProgress.table(closedUpTo: closedUpTo, freedUpTo: closedUpTo, context),
-        ]
+        [state.snapshot(rows), WindowProgress.table(closedUpTo: closedUpTo, freedUpTo: closedUpTo, context)]
     }
 
-    private func rows(_ range: Range<Int>) -> RecordBatch? {
-        let ids = table.liveIDs(range)
-        guard !ids.isEmpty else { return nil }
-        return ids.withUnsafeBufferPointer { ids in
-            let (starts, ends, keys) = table.columns(ids)
-            let groups = table.groups
-            let keyGroups = Values<Int32>(count: ids.count) { target in
-                for i in 0..<ids.count {
-                    target[i] = KeyGroup.of(hash: groups.table.keys.hash(table[ids[i]].group))
-                }
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        state.proceed(until: deadline, into: &snapshot, rows)
+    }
+
+    private func rows(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        let (starts, ends, keys) = table.columns(ids)
+        let groups = table.groups
+        let keyGroups = Values<Int32>(count: ids.count) { target in
+            for i in 0..<ids.count {
+                target[i] = KeyGroup.of(hash: groups.table.keys.hash(table[ids[i]].group))
             }
-            return RecordBatch(
-                schema,
-                [Column(.int32, .int32(keyGroups)), starts, ends] + keys + groups.states(ids)
-                    + (isUpdating ? ledger.columns(ids) : []), rowCount: ids.count)
         }
+        return RecordBatch(
+            state.schema,
+            [Column(.int32, .int32(keyGroups)), starts, ends] + keys + groups.states(ids)
+                + (isUpdating ? ledger.columns(ids) : []), rowCount: ids.count)
     }
 }

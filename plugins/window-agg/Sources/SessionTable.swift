@@ -36,8 +36,8 @@ final class SessionTable {
     private(set) var upperBound = 0
     /// Sessions in use.
     private(set) var count = 0
-    /// What has changed since the last checkpoint, by session number; nil where none will be taken.
-    var chunks: SnapshotChunks?
+    /// Told of each change just before it; nil where no checkpoint will be taken.
+    var tracking: (table: IncrementalTable, rows: IncrementalTable.Rows)?
 
     // What the last call of `place` has done; some of these may have been absorbed since.
     private(set) var created: [Int32] = []
@@ -76,6 +76,7 @@ final class SessionTable {
         var targets = groups.table.findOrInsert(keys, count: count)
         latest.grow(to: groups.table.upperBound)
         reserve(count)
+        trackLatest(targets)
         targets.withUnsafeMutableBufferPointer { targets in
             starts.withUnsafeBufferPointer { starts in
                 ends.withUnsafeBufferPointer { ends in
@@ -85,9 +86,18 @@ final class SessionTable {
             if !absorbed.isEmpty {
                 for i in 0..<count { targets[i] = root(targets[i]) }
             }
-            chunks?.mark(UnsafeBufferPointer(targets))
         }
+        if let tracking { tracking.table.willChange(created.filter { contains($0) }, tracking.rows) }
         return targets
+    }
+
+    /// Says that the latest sessions of groups are about to change: they are what rows belong to as a rule.
+    private func trackLatest(_ groups: [Int32]) {
+        guard let tracking else { return }
+        var ids: [Int32] = []
+        ids.reserveCapacity(groups.count)
+        for group in groups where latest[group] >= 0 { ids.append(latest[group]) }
+        tracking.table.willChange(ids, tracking.rows)
     }
 
     @inline(__always)
@@ -98,10 +108,7 @@ final class SessionTable {
         guard start >= session.pointee.start else { return placeEarlier(group, start, end) }
         // No earlier session reaches to where this one starts.
         guard start <= session.pointee.end else { return insert(group, behind: last, before: -1, start, end) }
-        if end > session.pointee.end {
-            chunks?.mark(last)
-            session.pointee.end = end
-        }
+        if end > session.pointee.end { session.pointee.end = end }
         return last
     }
 
@@ -121,13 +128,13 @@ final class SessionTable {
         while sessions[candidate].previous >= 0, sessions[sessions[candidate].previous].end >= start {
             candidate = sessions[candidate].previous
         }
-        chunks?.mark(candidate)
+        if let tracking { tracking.table.willChange(candidate, tracking.rows) }
         let kept = sessions.base + Int(candidate)
         kept.pointee.end = max(end, sessions[lastTouched].end)
         var other = candidate == lastTouched ? -1 : kept.pointee.next
         kept.pointee.next = next
         while other >= 0 {
-            chunks?.mark(other)
+            if let tracking { tracking.table.willRemove(other, tracking.rows) }
             let session = sessions.base + Int(other)
             let following = other == lastTouched ? -1 : session.pointee.next
             session.pointee.group = -1
@@ -152,9 +159,7 @@ final class SessionTable {
         } else {
             id = Int32(truncatingIfNeeded: upperBound)
             upperBound += 1
-            chunks?.extend(to: upperBound)
         }
-        chunks?.mark(id)
         count += 1
         let session = sessions.base + Int(id)
         session.pointee = Session(
@@ -194,7 +199,7 @@ final class SessionTable {
 
     /// Takes sessions out, and groups that have none left. O(sessions).
     func remove(_ ids: UnsafeBufferPointer<Int32>) {
-        chunks?.mark(ids)
+        if let tracking { tracking.table.willRemove(ids, tracking.rows) }
         for id in ids {
             let session = sessions[id]
             if session.previous >= 0 { sessions.base[Int(session.previous)].next = session.next }

@@ -41,7 +41,6 @@ import Testing
         func n(_ bound: Int64) -> Int64 { Int64(random.next() % UInt64(bound)) }
         let layout = AggregateLayout(kinds: [.count], items: [])
         let table = SessionTable(keys: [.int64], layout)
-        table.chunks = SnapshotChunks()
         var model = Model()
         for _ in 0..<60 {
             let count = Int(n(seed % 2 == 0 ? 4 : 40)) + 1

@@ -390,16 +390,21 @@ func unorderedAggregates(_ rows: [[Value]]) -> [Value] {
 
     @Test func `sessions keep to what every operator keeps to`() throws {
         for mode in Self.modes {
-            let rows = SessionRows(120, splits: 1, seed: 9).splits[0]
-            let batches = [0..<50, 50..<90, 90..<120].map { range in
+            let rows = SessionRows(200, splits: 1, seed: 9).splits[0]
+            let ranges = stride(from: 0, to: 200, by: 25).map { $0..<$0 + 25 }
+            let batches = ranges.map { range in
                 RecordBatch(schema, rows: rows[range].map(\.row)).withSplit(
                     0, splitWatermark: Values(rows[range].map(\.mark)))
             }
-            let latest = rows[..<90].map { SessionRows.time($0.row) }.max() ?? 0
+            // A watermark behind every second batch.
+            let watermarks = ranges.enumerated().map { index, range -> Watermark? in
+                let latest = rows[..<range.upperBound].map { SessionRows.time($0.row) }.max() ?? 0
+                return index % 2 == 1 ? .time(latest - 3 * second) : nil
+            }
             #expect(
                 try OperatorConformance.check(
                     WindowAgg.self, config(mode), inputs: [Stream(schema, eventTime: "t")], batches: batches,
-                    watermarks: [nil, .time(latest - 3 * second)]) == [])
+                    watermarks: watermarks) == [])
         }
     }
 
