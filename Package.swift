@@ -169,7 +169,7 @@ let package = Package(
             "PipelineTests",
             [
                 "dataflow", "openfood-api", "DataflowTesting", "DataflowRuntime", "DataflowPipeline",
-                "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", log,
+                "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", "Select", "WindowAgg", log,
             ] + contract),
     ] + plugins.flatMap(\.targets)
 )
