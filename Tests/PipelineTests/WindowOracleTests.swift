@@ -13,7 +13,7 @@ import WindowAgg
 ///
 /// Each stream runs at several parallelisms and batch sizes, and stopped in the middle of its windows and restored at
 /// other parallelisms; the results must be the same each time, late rows included.
-struct WindowPropertyTests {
+struct WindowOracleTests {
     /// A shape and its definition in SQL over the view `rows`; times are microseconds.
     struct Shape: Sendable, CustomTestStringConvertible {
         var testDescription: String
@@ -150,8 +150,8 @@ struct WindowPropertyTests {
             window.allowedLateness = shape.lateness
             if let emit = shape.emit { window.emit = .every(emit) }
             window.aggregates = ConfigMap(
-                try WindowPropertyTests.results.map {
-                    .init($0, try AggregateText(WindowPropertyTests.aggregates[$0] ?? ""))
+                try WindowOracleTests.results.map {
+                    .init($0, try AggregateText(WindowOracleTests.aggregates[$0] ?? ""))
                 })
             try pipeline.add("windows", WindowAgg.self, window, from: "times")
             try pipeline.add("rows", CollectingSink.self, .init(rows), from: "windows")
@@ -162,9 +162,9 @@ struct WindowPropertyTests {
         /// The rows in the end, as text: all of an append stream, the last of each key of an upsert stream.
         var text: [String] {
             guard let schema = rows.batches.first?.schema else { return [] }
-            let positions = (shape.key + WindowPropertyTests.results).compactMap { schema.index(of: $0) }
+            let positions = (shape.key + WindowOracleTests.results).compactMap { schema.index(of: $0) }
             let last = shape.isUpdating ? Array(rows.table(key: shape.key).values) : rows.rows
-            return last.map { row in positions.map { WindowPropertyTests.text(row[$0]) }.joined(separator: "|") }
+            return last.map { row in positions.map { WindowOracleTests.text(row[$0]) }.joined(separator: "|") }
                 .sorted()
         }
     }
