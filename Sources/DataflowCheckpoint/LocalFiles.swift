@@ -147,7 +147,10 @@ private final class FileLock: CheckpointLock {
 
     func release() {
         descriptor.withLock { descriptor in
-            if descriptor >= 0 { close(descriptor) }
+            guard descriptor >= 0 else { return }
+            // A child that is being started holds a copy of the descriptor until its exec: closing alone would not unlock.
+            flock(descriptor, LOCK_UN)
+            close(descriptor)
             descriptor = -1
         }
     }

@@ -13,6 +13,7 @@ import WindowAgg
 ///
 /// Each stream runs at several parallelisms and batch sizes, and stopped in the middle of its windows and restored at
 /// other parallelisms; the results must be the same each time, late rows included.
+@Suite(.serialized)
 struct WindowOracleTests {
     /// A shape and its definition in SQL over the view `rows`; times are microseconds.
     struct Shape: Sendable, CustomTestStringConvertible {
