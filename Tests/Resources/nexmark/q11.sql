@@ -1,5 +1,4 @@
--- A bid begins a session when the bidder's one before it is more than 10 seconds old: Flink makes one of windows that touch
--- (TimeWindow.intersects), so bids exactly 10 seconds apart are in one session.
+-- A bid begins a session when the bidder's one before it is more than 10 seconds old; windows that touch are one, as in Flink.
 with starts as (
   select bidder, date_time,
     case when date_time - lag(date_time) over (partition by bidder order by date_time) <= interval '10 seconds'
