@@ -215,6 +215,23 @@ let sessions = try run(
     stream, batches)
 precondition(total(sessions, "n") == Int64(rows), "the sessions' counts do not add up")
 
+// The aggregates of docs/aggregates.md one by one, over 200 keys; the answers are checked in the tests.
+for call in [
+    "sum(price)", "stddev(price)", "stddev(cents)", "sum(distinct cents)", "approx_count_distinct(cents)",
+    "approx_quantile(price, 0.99)", "approx_top_k(country, 10)", "approx_top_k(cents, 10)", "collect_list(cents, 100)",
+    "collect_list(cents, 100 order by price)", "collect_set(country)", "string_agg(distinct country, ',')",
+] {
+    let cents = Schema(events.fields + [Field("cents", .int64)])
+    let some = batches.prefix(max(1, batches.count / 4)).map { batch in
+        let prices = batch.columns[2].float64Values ?? Values(repeating: 0, count: batch.rowCount)
+        let values = Values<Int64>(count: batch.rowCount) { t in for i in 0..<t.count { t[i] = Int64(prices[i] * 100) }
+        }
+        return RecordBatch(cents, batch.columns + [Column(.int64, .int64(values))])
+    }
+    let groups = try run("\(call), 200 keys", config(["country"], [("r", call)]), Stream(cents), Array(some))
+    precondition(groups.reduce(0) { $0 + $1.rowCount } == 200, "a country is missing")
+}
+
 let counts = try run("global count, 200 keys", config(["country"], [("n", "count(*)")]), stream, batches)
 precondition(total(counts, "n") == Int64(rows), "the counts do not add up")
 
