@@ -16,10 +16,31 @@ extension MultisetAccumulator {
 
     /// The same in an order over the tuple's columns.
     func entries(of id: Int32, by order: [RowOrdering.Term]) -> [Int32] {
-        let terms = order.map {
-            RowOrdering.Term(column: $0.column + 1, descending: $0.descending, nullsFirst: $0.nullsFirst)
-        }
+        let terms = inTable(order)
         return entries(of: id).sorted { table.keys.compare($0, $1, terms) < 0 }
+    }
+
+    /// An order over the tuple's columns as one over the table's, which have the group in front.
+    private func inTable(_ order: [RowOrdering.Term]) -> [RowOrdering.Term] {
+        order.map { RowOrdering.Term(column: $0.column + 1, descending: $0.descending, nullsFirst: $0.nullsFirst) }
+    }
+
+    /// The selected rows that do not sort behind a value of their group's (-1: no such value). O(rows).
+    func notBehind(
+        _ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>, by order: [RowOrdering.Term],
+        _ barrier: (Int32) -> Int32
+    ) -> Bitmap {
+        let terms = inTable(order)
+        let block = table.keys.makeBlock()
+        let columns = [Column(.int32, .int32(Values(Array(groups))))] + input.columns
+        return Bitmap(count: input.count) { row in
+            if row % RowBlock.capacity == 0 {
+                table.keys.fill(block, columns, row..<min(input.count, row + RowBlock.capacity))
+            }
+            guard input.selection?[row] ?? true else { return false }
+            let barrier = barrier(groups[row])
+            return barrier < 0 || table.keys.compare(block, row % RowBlock.capacity, barrier, terms) <= 0
+        }
     }
 
     /// A column of the tuples of some distinct values.

@@ -100,7 +100,9 @@ final class QuantileSketchAccumulator: SketchAccumulator {
 
     /// Counts in the bucket of a key that has lost `from` bits already: no more than the group's.
     private func add(key: Int64, from: Int64 = 0, _ count: Int64, _ cell: UnsafeMutablePointer<Cell>) {
-        while !put(key >> (cell.pointee.shift - from), count, cell) { makeRoom(cell) }
+        while !put(key >> (cell.pointee.shift - from), count, cell) {
+            makeRoom(cell, for: key >> (cell.pointee.shift - from))
+        }
     }
 
     /// Counts in a bucket; false when there is no room for a new one.
@@ -122,17 +124,37 @@ final class QuantileSketchAccumulator: SketchAccumulator {
         return true
     }
 
-    /// Leaves emptied buckets out, doubles the table, or makes the buckets twice as wide.
-    private func makeRoom(_ cell: UnsafeMutablePointer<Cell>) {
+    /// Leaves emptied buckets out, doubles the table, or makes the buckets wider: as much as one more bucket takes.
+    private func makeRoom(_ cell: UnsafeMutablePointer<Cell>, for key: Int64) {
         var live: Int32 = 0
         eachBucket(cell.pointee) { _ in live += 1 }
         if live * 2 < cell.pointee.used {
             rebuild(cell, places: cell.pointee.places, by: 0)
         } else if cell.pointee.places < Self.maxPlaces {
             rebuild(cell, places: max(8, cell.pointee.places * 2), by: 0)
+        } else if live * 8 < cell.pointee.used * 7 {
+            rebuild(cell, places: cell.pointee.places, by: 0)
         } else {
-            rebuild(cell, places: cell.pointee.places, by: live * 8 < cell.pointee.used * 7 ? 0 : 1)
+            rebuild(cell, places: cell.pointee.places, by: bitsToLose(cell.pointee, key))
         }
+    }
+
+    /// The fewest bits, but at least one, without which no more buckets are left than may be, `key` among them.
+    private func bitsToLose(_ cell: Cell, _ key: Int64) -> Int64 {
+        var keys = [key]
+        keys.reserveCapacity(Self.maxBuckets + 1)
+        eachBucket(cell) { keys.append($0.key) }
+        keys.sort()
+        // Neighbours become one when all the bits are gone in which they differ.
+        var joined = [Int](repeating: 0, count: 65)
+        for i in 1..<keys.count { joined[64 - (keys[i] ^ keys[i - 1]).leadingZeroBitCount] += 1 }
+        var count = keys.count - joined[0]
+        var bits = 0
+        while bits == 0 || count > Self.maxBuckets {
+            bits += 1
+            count -= joined[bits]
+        }
+        return Int64(bits)
     }
 
     private func rebuild(_ cell: UnsafeMutablePointer<Cell>, places: Int32, by bits: Int64) {

@@ -25,11 +25,14 @@ final class SummaryAccumulator: Accumulator {
         var lost: Int64 = 0
         /// The number of distinct values at which the group is cut back.
         var bound: Int32 = 0
+        /// Collections: the first value that does not fit; what sorts behind it is not even looked up.
+        var barrier: Int32 = -1
     }
     private let rule: SummaryRule
     private let multiset: MultisetAccumulator
     private let isCut: Bool
     private var cells: Cells<Cell>
+    private var hasBarriers = false
 
     /// - Parameters:
     ///   - types: the value and what it is ordered by.
@@ -59,6 +62,11 @@ final class SummaryAccumulator: Accumulator {
     }
 
     func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) {
+        var input = input
+        if hasBarriers, case .collect(let rule) = rule {
+            let barriers = cells.base
+            input.selection = multiset.notBehind(input, groups, by: rule.order) { barriers[Int($0)].barrier }
+        }
         multiset.update(input, groups)
         cutBack(groups)
     }
@@ -83,6 +91,7 @@ final class SummaryAccumulator: Accumulator {
 
     func clear(_ groups: UnsafeBufferPointer<Int32>) {
         multiset.clear(groups)
+        // A barrier is the number of a value, which may be given out again.
         cells.clear(groups)
     }
 
@@ -105,7 +114,11 @@ final class SummaryAccumulator: Accumulator {
         let kept = fitting(entries, rule).whole
         for entry in entries.dropFirst(min(kept + 1, entries.count)) { multiset.drop(entry, of: group) }
         let cell = cells.base + Int(group)
-        if kept < entries.count { cell.pointee.lost = 1 }
+        if kept < entries.count {
+            cell.pointee.lost = 1
+            cell.pointee.barrier = entries[kept]
+            hasBarriers = true
+        }
         cell.pointee.bound = max(cell.pointee.bound, Int32(clamping: 2 * (kept + 1)))
     }
 
