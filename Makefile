@@ -37,7 +37,7 @@ test: ## every test, end to end included, with a private PostgreSQL
 soak: ## the long forms of the tests, and the runtime under the thread sanitizer
 	@scripts/test.sh soak
 
-bench: ## w1 and w2 against DuckDB and a C++ reference, and the flagship over local pages; answers checked
+bench: ## w1 to w3 against DuckDB and a C++ reference, and the flagship over local pages; answers checked
 	@scripts/bench.sh
 
 docs: ## write the generated pages below docs/ anew

@@ -1,19 +1,47 @@
 #!/usr/bin/env python3
-"""The benchmarks: w1 (pages of products -> five counts), w2 (10 s tumbling windows by country) and flagship
-(pipelines/openfood.yaml over recorded pages in local files, into PostgreSQL).
+"""The benchmarks: w1 (pages of products -> five counts), w2 (10 s tumbling windows by country), w3 (60 s windows sliding
+by 10 s by item, over the events of w2) and flagship (pipelines/openfood.yaml over recorded pages in local files, into
+PostgreSQL).
 
-    Benchmarks/bench.py [--data DIR] [--peers DIR] [--pages DIR] [--runs N] [--jobs w1,w2,flagship] [--cpus 0]
+    Benchmarks/bench.py [--data DIR] [--peers DIR] [--pages DIR] [--runs N] [--jobs w1,w2,w3,flagship] [--cpus 0]
+                        [--one-core]
 
-Every answer is checked and a wrong one fails the benchmark: w1 and w2 against DuckDB over the same files, the flagship
+Every answer is checked and a wrong one fails the benchmark: w1 to w3 against DuckDB over the same files, the flagship
 against the tables that SQL computes. Runs of the systems alternate, so that noise of the machine hits all alike;
-medians and their ratios are printed. The input of w1 and w2 is generated once (seeded) into DIR by the peers' gen.py;
-the peers' scripts and the recorded pages stand outside this project.
+medians and their ratios are printed. `--one-core` also runs dataflow on core 0 alone, for what the other cores add. The
+input of w1 to w3 is generated once (seeded) into DIR by the peers' gen.py; the peers' scripts and the recorded pages
+stand outside this project.
+
+Where others use the machine, compare CPU seconds before wall seconds.
 """
 import argparse, glob, gzip, json, os, shutil, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 MEGABYTE = 1e6
+INPUT = {"w1": "w1", "w2": "w2", "w3": "w2"}
+# The columns of the results behind window and group, in the order of the peers' files.
+MEASURES = {"w2": ["n", "total", "mean", "lowest", "highest"], "w3": ["n", "mean"]}
+GROUP = {"w2": "country", "w3": "item"}
+# Both results joined; counts are equal, floats within 1e-6, and no window and group comes twice.
+COMPARE = """
+import duckdb, sys
+ours, theirs, group, *measures = sys.argv[1:]
+db = duckdb.connect()
+db.execute("SET enable_progress_bar = false")
+types = {"w": "TIMESTAMP", group: "VARCHAR", **{m: "BIGINT" if m == "n" else "DOUBLE" for m in measures}}
+db.execute(f"CREATE VIEW a AS SELECT * FROM read_ndjson('{ours}/*.ndjson', columns={types})")
+db.execute(f"CREATE VIEW b AS SELECT * FROM read_csv('{theirs}/*.csv', header=false, columns={types})")
+wrong = " OR ".join(
+    ["a.w IS NULL", "b.w IS NULL", "a.n <> b.n"]
+    + [f"NOT coalesce(abs(a.{m} - b.{m}) <= 1e-6 * greatest(1, abs(b.{m})), false)" for m in measures if m != "n"])
+rows, bad = db.execute(
+    f"SELECT count(*), count(*) FILTER (WHERE {wrong}) FROM a FULL JOIN b ON a.w = b.w AND a.{group} = b.{group}"
+).fetchone()
+counts = [db.execute(f"SELECT count(*), coalesce(sum(n), 0) FROM {x}").fetchone() for x in "ab"]
+print(f"{counts[0][0]} vs {counts[1][0]} groups, total {counts[0][1]} vs {counts[1][1]}, {bad} differ")
+sys.exit(bad > 0 or counts[0] != counts[1] or rows != counts[0][0])
+"""
 
 
 def run(command, cpus=None, environment=None, stdout=None):
@@ -137,22 +165,22 @@ class Bench:
             subprocess.run([self.python, "-m", "pip", "install", "-q", "duckdb"], check=True)
 
     def files(self, job):
-        folder = os.path.join(self.o.data, job)
+        folder = os.path.join(self.o.data, INPUT[job])
         return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".ndjson")]
 
-    def dataflow(self, job):
+    def dataflow(self, job, cpus):
         output = os.path.join(self.work, f"dataflow-{job}")
         checkpoints = os.path.join(self.work, f"checkpoints-{job}")
         for folder in (output, checkpoints):
             shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(output)
         environment = {
-            "BENCH_INPUT": os.path.join(self.o.data, job), "BENCH_OUTPUT": output, "CHECKPOINT_PATH": checkpoints}
+            "BENCH_INPUT": os.path.join(self.o.data, INPUT[job]), "BENCH_OUTPUT": output, "CHECKPOINT_PATH": checkpoints}
         command = [self.o.dataflow, "run", os.path.join(HERE, "pipelines", f"{job}.yaml")]
-        if self.o.cpus is not None:
-            command += ["--parallelism", str(len(self.o.cpus.split(",")))]
+        if cpus is not None:
+            command += ["--parallelism", str(len(cpus.split(",")))]
         with open(os.path.join(self.work, f"dataflow-{job}.log"), "wb") as log:
-            result = run(command, self.o.cpus, environment, log)
+            result = run(command, cpus, environment, log)
         if job == "w1":
             last_rows(os.path.join(self.work, f"dataflow-{job}.log"), output)
         return result
@@ -162,8 +190,8 @@ class Bench:
         output = os.path.join(self.work, f"duckdb-{job}")
         shutil.rmtree(output, ignore_errors=True)
         return run(
-            [self.python, os.path.join(self.o.peers, "duckdb_job.py"), job, os.path.join(self.o.data, job), output,
-             threads], self.o.cpus)
+            [self.python, os.path.join(self.o.peers, "duckdb_job.py"), job, os.path.join(self.o.data, INPUT[job]),
+             output, threads], self.o.cpus)
 
     def reference(self, job):
         """One hand-written C++ process a file, side by side: the whole wall time, reading the files included."""
@@ -177,9 +205,12 @@ class Bench:
             "rss": sum(u.ru_maxrss for u in usage) * 1024 / MEGABYTE}
 
     def compare(self, job):
-        result = subprocess.run(
-            [sys.executable, os.path.join(self.o.peers, "compare.py"), job, os.path.join(self.work, f"dataflow-{job}"),
-             os.path.join(self.work, f"duckdb-{job}")], capture_output=True, text=True)
+        results = [os.path.join(self.work, f"{system}-{job}") for system in ("dataflow", "duckdb")]
+        if job in MEASURES:
+            command = [self.python, "-c", COMPARE, *results, GROUP[job], *MEASURES[job]]
+        else:
+            command = [sys.executable, os.path.join(self.o.peers, "compare.py"), job, *results]
+        result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
             sys.exit(f"{job}: the answer is wrong\n{result.stdout}{result.stderr}")
         return result.stdout.strip()
@@ -191,20 +222,26 @@ class Bench:
             with open(path, "rb") as file:
                 while file.read(1 << 24):
                     pass
-        results = {"dataflow": [], "duckdb": [], "c++ reference": []}
+        systems = {"duckdb": lambda: self.duckdb(job)}
+        if job != "w3":
+            systems["c++ reference"] = lambda: self.reference(job)
+        if self.o.one_core:
+            systems["dataflow, core 0"] = lambda: self.dataflow(job, "0")
+        systems["dataflow"] = lambda: self.dataflow(job, self.o.cpus)
+        results = {name: [] for name in systems}
         for _ in range(self.o.runs):
-            results["duckdb"].append(self.duckdb(job))
-            results["dataflow"].append(self.dataflow(job))
-            results["c++ reference"].append(self.reference(job))
+            for name, start in systems.items():
+                results[name].append(start())
         print(f"\n{job}: {size:.0f} MB, {self.o.runs} runs each, {self.compare(job)}")
         median = {name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in results.items()}
-        own = median["dataflow"]["wall"]
-        print(f"  {'system':<14} {'wall s':>8} {'MB/s':>7} {'CPU s':>7} {'RSS MB':>7}   dataflow is")
+        own = median["dataflow"]
+        print(f"  {'system':<17} {'wall s':>8} {'MB/s':>7} {'CPU s':>7} {'RSS MB':>7}   dataflow is")
         for name, m in median.items():
             runs = [r["wall"] for r in results[name]]
             print(
-                f"  {name:<14} {m['wall']:8.2f} {size / m['wall']:7.0f} {m['cpu']:7.2f} {m['rss']:7.0f}"
-                f"   {m['wall'] / own:.2f} x as fast   [{min(runs):.2f}-{max(runs):.2f}]")
+                f"  {name:<17} {m['wall']:8.2f} {size / m['wall']:7.0f} {m['cpu']:7.2f} {m['rss']:7.0f}"
+                f"   {m['wall'] / own['wall']:.2f} x as fast, by CPU {m['cpu'] / own['cpu']:.2f} x"
+                f"   [{min(runs):.2f}-{max(runs):.2f}]", flush=True)
 
 
 def main():
@@ -214,8 +251,9 @@ def main():
     parser.add_argument("--pages", default=os.path.join(ROOT, "..", "shared", "data", "openfood"))
     parser.add_argument("--dataflow", default=os.path.join(ROOT, ".build", "release", "dataflow"))
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--jobs", default="w1,w2,flagship")
+    parser.add_argument("--jobs", default="w1,w2,w3,flagship")
     parser.add_argument("--cpus", help="pin everything to these cores, e.g. 0")
+    parser.add_argument("--one-core", action="store_true", help="run dataflow on core 0 alone as well")
     parser.add_argument("--w1-pages", type=int, default=3600)
     parser.add_argument("--w2-events", type=int, default=10_000_000)
     bench = Bench(parser.parse_args())
