@@ -2,10 +2,9 @@ import Glibc
 
 /// Gives each distinct key a small number: a hash table over the key columns of whole batches.
 ///
-/// Open addressing with linear probing; an entry is the group's number and 32 bits of its hash, so a probe looks at the
-/// key itself only when it is almost surely the right one. The place in the table comes from the high bits of
-/// ``RowHash`` and the tag from the low ones, since all keys of a subtask share bits of the key group. Null is a key of
-/// its own; `-0.0` is `0.0` and all NaNs are one. Keys up to 12 bytes of text are compared as words.
+/// Open addressing with linear probing; an entry is the group's number and the high 32 bits of its hash, so a probe looks
+/// at the key itself only when it is almost surely the right one. The place in the table comes from the same bits: an
+/// entry knows its place, and a table grows and closes gaps without a look at the keys. Null is a key of its own; `-0.0` is `0.0` and all NaNs are one. Keys up to 12 bytes of text are compared as words.
 ///
 /// Memory a group: 16 bytes, plus 8 (numbers, bool, date, timestamp) or 16 (text and others) a key column, plus text
 /// longer than 12 bytes, plus 13 to 27 bytes of the table. Removed groups leave no trace, their numbers are given out
@@ -147,7 +146,7 @@ public final class GroupTable {
                     ids[i] = id
                     break
                 }
-                if entry >> 32 == hash & 0xFFFF_FFFF {
+                if entry >> 32 == hash >> 32 {
                     let id = Int32(truncatingIfNeeded: entry) &- 1
                     if equal(row, id) {
                         ids[i] = id
@@ -159,10 +158,11 @@ public final class GroupTable {
         }
     }
 
-    /// The number plus one, below the low 32 bits of the hash: never zero.
+    /// The number plus one, below the high 32 bits of the hash: never zero. Its place is `entry >> shift`, since there are
+    /// fewer than 2^32 places.
     @inline(__always)
     private static func entry(_ hash: UInt64, _ id: Int32) -> UInt64 {
-        hash << 32 | UInt64(UInt32(bitPattern: id &+ 1))
+        hash & 0xFFFF_FFFF_0000_0000 | UInt64(UInt32(bitPattern: id &+ 1))
     }
 
     private static func equal(_ keys: RowStore, _ row: UnsafePointer<UInt64>, _ key: UnsafePointer<UInt64>) -> Bool {
@@ -193,19 +193,17 @@ public final class GroupTable {
         var capacity = tableCapacity
         while (count + more) * 8 > capacity * 5 { capacity *= 2 }
         guard capacity > tableCapacity else { return }
-        table.deallocate()
+        let old = UnsafeBufferPointer(start: table, count: tableCapacity)
+        defer { old.deallocate() }
         tableCapacity = capacity
         shift = UInt64(64 - capacity.trailingZeroBitCount)
         table = .allocate(capacity: capacity)
         table.initialize(repeating: 0, count: capacity)
         let mask = capacity - 1
-        let width = keys.layout.width
-        for id in 0..<keys.upperBound {
-            let row = keys.words + id * width
-            guard row[1] & 1 != 0 else { continue }
-            var position = Int(truncatingIfNeeded: row[0] >> shift)
+        for entry in old where entry != 0 {
+            var position = Int(truncatingIfNeeded: entry >> shift)
             while table[position] != 0 { position = (position + 1) & mask }
-            table[position] = GroupTable.entry(row[0], Int32(truncatingIfNeeded: id))
+            table[position] = entry
         }
     }
 
@@ -220,8 +218,7 @@ public final class GroupTable {
         // Entries behind the hole move up unless that would put them in front of their place.
         var next = (hole + 1) & mask
         while table[next] != 0 {
-            let moving = Int32(truncatingIfNeeded: table[next]) &- 1
-            let home = Int(truncatingIfNeeded: keys.hash(moving) >> shift)
+            let home = Int(truncatingIfNeeded: table[next] >> shift)
             if (next - home) & mask >= (next - hole) & mask {
                 table[hole] = table[next]
                 hole = next
