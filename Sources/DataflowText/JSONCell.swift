@@ -14,8 +14,8 @@ public class JSONCell {
     public static func make(_ type: DataType) -> JSONCell {
         switch type {
         case .bool: BoolCell()
-        case .int32: IntegerCell<Int32>()
-        case .int64: IntegerCell<Int64>()
+        case .int32: Int32Cell()
+        case .int64: Int64Cell()
         case .float32: FloatCell()
         case .float64: DoubleCell()
         case .decimal(_, let scale): DecimalCell(scale: scale)
@@ -71,15 +71,23 @@ private final class BoolCell: JSONCell {
     override func writeValue(_ row: Int, into text: inout TextBuffer) { text.append(values[row] ? "true" : "false") }
 }
 
-private final class IntegerCell<Element: FixedWidthInteger & BitwiseCopyable & Sendable>: JSONCell {
-    private var values = Values<Element>([])
+private final class Int32Cell: JSONCell {
+    private var values = Values<Int32>([])
 
     override func load(_ storage: Column.Storage) {
-        switch storage {
-        case .int32(let values as Values<Element>): self.values = values
-        case .int64(let values as Values<Element>): self.values = values
-        default: mismatch(storage)
-        }
+        guard case .int32(let values) = storage else { mismatch(storage) }
+        self.values = values
+    }
+
+    override func writeValue(_ row: Int, into text: inout TextBuffer) { text.append(integer: Int64(values[row])) }
+}
+
+private final class Int64Cell: JSONCell {
+    private var values = Values<Int64>([])
+
+    override func load(_ storage: Column.Storage) {
+        guard case .int64(let values) = storage else { mismatch(storage) }
+        self.values = values
     }
 
     override func writeValue(_ row: Int, into text: inout TextBuffer) { text.append(integer: Int64(values[row])) }
@@ -144,24 +152,25 @@ private final class DecimalCell: JSONCell {
 /// Text stands in views and buffers; their addresses are looked up once a batch.
 private class ViewCell: JSONCell {
     private var storage = ViewStorage(views: Values([]), buffers: [])
+    /// Where `storage` has its views: its buffer does not move.
+    private var views: UnsafePointer<StringView>?
 
     override func load(_ storage: Column.Storage) {
         guard case .view(let values) = storage else { mismatch(storage) }
         self.storage = values
+        views = values.views.withUnsafeBufferPointer { $0.baseAddress }
     }
 
     /// Lends the bytes of a value.
     @inline(__always)
     final func withBytes(_ row: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
-        storage.views.withUnsafeBufferPointer { views in
-            let view = views.baseAddress.unsafelyUnwrapped + row
-            let length = Int(view.pointee.length)
-            if view.pointee.isInline {
-                body(UnsafeRawBufferPointer(start: UnsafeRawPointer(view) + 4, count: length))
-            } else {
-                storage.buffers[view.pointee.bufferIndex].withUnsafeBytes { bytes in
-                    body(UnsafeRawBufferPointer(rebasing: bytes[view.pointee.offset..<view.pointee.offset + length]))
-                }
+        guard let view = views.map({ $0 + row }) else { return }
+        let length = Int(view.pointee.length)
+        if view.pointee.isInline {
+            body(UnsafeRawBufferPointer(start: UnsafeRawPointer(view) + 4, count: length))
+        } else {
+            storage.buffers[view.pointee.bufferIndex].withUnsafeBytes { bytes in
+                body(UnsafeRawBufferPointer(rebasing: bytes[view.pointee.offset..<view.pointee.offset + length]))
             }
         }
     }
@@ -183,7 +192,8 @@ private final class TimestampCell: JSONCell {
     private var values = Values<Int64>([])
     // Neighbouring rows mostly share the day: its text is kept.
     private var day = Int64.min
-    private var dayText: [UInt8] = []
+    private var dayText = SIMD16<UInt8>()
+    private var dayCount = 0
 
     override func load(_ storage: Column.Storage) {
         guard case .int64(let values) = storage else { mismatch(storage) }
@@ -203,10 +213,17 @@ private final class TimestampCell: JSONCell {
             var buffer = TextBuffer(capacity: 64)
             buffer.append(UInt8(ascii: "\""))
             buffer.append(date: Int(number))
-            dayText = buffer.withUnsafeBytes { Array($0) }
+            // The quote, and at most a sign and six digits of the year.
+            dayCount = min(buffer.count, 16)
+            dayText = buffer.withUnsafeBytes { bytes in
+                var text = SIMD16<UInt8>()
+                for i in 0..<dayCount { text[i] = bytes[i] }
+                return text
+            }
             day = number
         }
-        text.append(dayText)
+        UnsafeMutableRawPointer(text.tail(16)).storeBytes(of: dayText, as: SIMD16<UInt8>.self)
+        text.commit(dayCount)
         text.appendTime(Int(rest))
         text.append(UInt8(ascii: "\""))
     }

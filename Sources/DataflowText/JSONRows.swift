@@ -5,18 +5,43 @@ public import DataflowColumnar
 /// Of an upsert stream each line may begin with an `op` field: `upsert`, or `delete`, which has the key columns only.
 public final class JSONRows {
     public let schema: Schema
-    private let cells: [(key: [UInt8], cell: JSONCell)]
+    /// A column without references to count: what the loop over a row's columns reads.
+    private struct Part {
+        /// The key's bytes, padded as ``TextBuffer/append(padded:_:)`` wants them.
+        var key: UnsafePointer<UInt8>
+        var keyCount: Int
+        var cell: Unmanaged<JSONCell>
+        /// Whether it is written in deletes.
+        var isKey: Bool
+    }
+
+    private let cells: [JSONCell]
+    private let keys: UnsafeMutablePointer<UInt8>
+    private let parts: UnsafeMutableBufferPointer<Part>
     private let operations: (upsert: [UInt8], delete: [UInt8])?
-    private let isKey: [Bool]
 
     /// - Parameter key: the key columns of an upsert stream: turns the `op` field on.
     /// - Parameter operationField: the name of the `op` field.
     public init(_ schema: Schema, key: [String]? = nil, operationField: String = "op") {
         self.schema = schema
-        cells = schema.fields.enumerated().map { number, field in
-            (jsonKey(field.name, isFirst: number == 0 && key == nil), JSONCell.make(field.type))
+        cells = schema.fields.map { JSONCell.make($0.type) }
+        let texts = schema.fields.enumerated().map { number, field in
+            jsonKey(field.name, isFirst: number == 0 && key == nil)
         }
-        isKey = schema.fields.map { key?.contains($0.name) ?? true }
+        let sizes = texts.map { ($0.count + 15) & ~15 }
+        keys = .allocate(capacity: max(1, sizes.reduce(0, +)))
+        keys.initialize(repeating: 0, count: max(1, sizes.reduce(0, +)))
+        parts = .allocate(capacity: cells.count)
+        var offset = 0
+        for (number, text) in texts.enumerated() {
+            (keys + offset).update(from: text, count: text.count)
+            parts.initializeElement(
+                at: number,
+                to: Part(
+                    key: UnsafePointer(keys + offset), keyCount: text.count, cell: .passUnretained(cells[number]),
+                    isKey: key?.contains(schema.fields[number].name) ?? true))
+            offset += sizes[number]
+        }
         if key != nil {
             let start = jsonKey(operationField, isFirst: true)
             operations = (start + Array("\"upsert\"".utf8), start + Array("\"delete\"".utf8))
@@ -25,9 +50,14 @@ public final class JSONRows {
         }
     }
 
+    deinit {
+        parts.deallocate()
+        keys.deallocate()
+    }
+
     /// Takes up a batch of the schema.
     public func prepare(_ batch: RecordBatch) {
-        for (cell, column) in zip(cells, batch.columns) { cell.cell.prepare(column) }
+        for (cell, column) in zip(cells, batch.columns) { cell.prepare(column) }
     }
 
     /// Appends a row of the prepared batch, without a line end.
@@ -35,10 +65,10 @@ public final class JSONRows {
     public func write(_ row: Int, isDelete: Bool = false, into text: inout TextBuffer) {
         text.append(UInt8(ascii: "{"))
         if let operations { text.append(isDelete ? operations.delete : operations.upsert) }
-        for (number, cell) in cells.enumerated() {
-            if isDelete, !isKey[number] { continue }
-            text.append(cell.key)
-            cell.cell.write(row, into: &text)
+        for part in parts {
+            if isDelete, !part.isKey { continue }
+            text.append(padded: part.key, part.keyCount)
+            part.cell._withUnsafeGuaranteedRef { $0.write(row, into: &text) }
         }
         text.append(UInt8(ascii: "}"))
     }

@@ -60,6 +60,20 @@ public struct TextBuffer: ~Copyable {
         count &+= bytes.count
     }
 
+    /// Appends bytes that are readable up to a multiple of sixteen. Amortised O(bytes).
+    @inline(__always)
+    mutating func append(padded bytes: UnsafePointer<UInt8>, _ count: Int) {
+        let source = UnsafeRawPointer(bytes)
+        let target = UnsafeMutableRawPointer(tail(count &+ 16))
+        var at = 0
+        while at < count {
+            let block = source.loadUnaligned(fromByteOffset: at, as: SIMD16<UInt8>.self)
+            target.storeBytes(of: block, toByteOffset: at, as: SIMD16<UInt8>.self)
+            at &+= 16
+        }
+        commit(count)
+    }
+
     /// Appends bytes. Amortised O(bytes).
     @inline(__always)
     public mutating func append(_ bytes: [UInt8]) { bytes.withUnsafeBytes { append($0) } }

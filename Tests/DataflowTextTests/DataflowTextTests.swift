@@ -141,6 +141,14 @@ private func json(_ column: Column) -> [String] {
         #expect(text.text == #"{"id":1,"name":"a","tags":["x"]}"# + "\n" + #"{"id":2,"name":null,"tags":null}"# + "\n")
     }
 
+    @Test(arguments: [0, 1, 11, 12, 13, 14, 27, 28, 29, 60]) func `names of any length are written whole`(length: Int) {
+        let name = String(repeating: "n", count: length)
+        let schema = Schema([Field(name, .int64), Field("b", .int64)])
+        var text = TextBuffer(capacity: 1)
+        JSONRows(schema).write(RecordBatch(schema, rows: [[1, 2], [3, 4]]), into: &text)
+        #expect(text.text == "{\"\(name)\":1,\"b\":2}\n{\"\(name)\":3,\"b\":4}\n")
+    }
+
     @Test func `rows of an upsert stream say what they do, deletes with the key alone`() {
         var text = TextBuffer()
         let batch = RecordBatch(schema, rows: [[1, "a", nil], [2, nil, nil]], deletes: [false, true])
