@@ -34,33 +34,17 @@ class ColumnWriter {
     static func make(_ type: DataType, column: Int, unit: EpochUnit?, nullOnMismatch: Bool) -> ColumnWriter {
         switch type {
         case .bool: BoolWriter(type, column: column, nullOnMismatch: nullOnMismatch)
-        case .int32:
-            FixedWriter(
-                IntegerReader<Int32>(), type, column: column, nullOnMismatch: nullOnMismatch
-            ) { .int32($0) }
-        case .int64:
-            FixedWriter(
-                IntegerReader<Int64>(), type, column: column, nullOnMismatch: nullOnMismatch
-            ) { .int64($0) }
-        case .float32:
-            FixedWriter(
-                FloatReader<Float>(), type, column: column, nullOnMismatch: nullOnMismatch
-            ) { .float32($0) }
-        case .float64:
-            FixedWriter(
-                FloatReader<Double>(), type, column: column, nullOnMismatch: nullOnMismatch
-            ) { .float64($0) }
+        case .int32: Int32Writer(IntegerReader(), type, column: column, nullOnMismatch: nullOnMismatch)
+        case .int64: Int64Writer(IntegerReader(), type, column: column, nullOnMismatch: nullOnMismatch)
+        case .float32: FloatWriter(FloatReader(), type, column: column, nullOnMismatch: nullOnMismatch)
+        case .float64: DoubleWriter(FloatReader(), type, column: column, nullOnMismatch: nullOnMismatch)
         case .decimal(let precision, let scale):
-            FixedWriter(
+            DecimalWriter(
                 DecimalReader(precision: precision, scale: scale), type, column: column,
-                nullOnMismatch: nullOnMismatch
-            ) { .decimal($0) }
+                nullOnMismatch: nullOnMismatch)
         case .timestamp:
-            FixedWriter(
-                TimestampReader(unit: unit), type, column: column, nullOnMismatch: nullOnMismatch
-            ) { .int64($0) }
-        case .date:
-            FixedWriter(DateReader(), type, column: column, nullOnMismatch: nullOnMismatch) { .int32($0) }
+            TimestampWriter(TimestampReader(unit: unit), type, column: column, nullOnMismatch: nullOnMismatch)
+        case .date: DateWriter(DateReader(), type, column: column, nullOnMismatch: nullOnMismatch)
         case .string, .bytes: TextWriter(type, column: column, nullOnMismatch: nullOnMismatch)
         case .list(let element):
             ListWriter(
@@ -75,22 +59,19 @@ class ColumnWriter {
     }
 }
 
-/// Columns of fixed width.
-private final class FixedWriter<Reader: ScalarReader>: ColumnWriter {
+/// Columns of fixed width. A method of a generic class that is called by way of its base class is never specialised, so
+/// each type has a class of its own into which the loop is inlined.
+private class FixedWriter<Reader: ScalarReader>: ColumnWriter {
     private var reader: Reader
     private var values = Growable<Reader.Element>()
-    private let storage: (Values<Reader.Element>) -> Column.Storage
 
-    init(
-        _ reader: Reader, _ type: DataType, column: Int, nullOnMismatch: Bool,
-        storage: @escaping (Values<Reader.Element>) -> Column.Storage
-    ) {
+    init(_ reader: Reader, _ type: DataType, column: Int, nullOnMismatch: Bool) {
         self.reader = reader
-        self.storage = storage
         super.init(type, column: column, nullOnMismatch: nullOnMismatch)
     }
 
-    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+    @inline(__always)
+    final func fill(_ slots: UnsafePointer<Slot>, _ rows: UnsafePointer<Int32>?, _ count: Int, _ chunk: ParsedChunk) {
         values.reserve(count)
         let target = values.base + values.count
         let validity = valid.appendOnes(count)
@@ -116,7 +97,67 @@ private final class FixedWriter<Reader: ScalarReader>: ColumnWriter {
         self.reader = reader
     }
 
-    override func finish() -> Column { Column(type, storage(values.takeValues()), validity: valid.take()) }
+    @inline(__always)
+    final func take() -> Values<Reader.Element> { values.takeValues() }
+
+    @inline(__always)
+    final func finish(_ storage: Column.Storage) -> Column { Column(type, storage, validity: valid.take()) }
+}
+
+private final class Int32Writer: FixedWriter<IntegerReader<Int32>> {
+    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+        fill(slots, rows, count, chunk)
+    }
+
+    override func finish() -> Column { finish(.int32(take())) }
+}
+
+private final class Int64Writer: FixedWriter<IntegerReader<Int64>> {
+    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+        fill(slots, rows, count, chunk)
+    }
+
+    override func finish() -> Column { finish(.int64(take())) }
+}
+
+private final class FloatWriter: FixedWriter<FloatReader<Float>> {
+    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+        fill(slots, rows, count, chunk)
+    }
+
+    override func finish() -> Column { finish(.float32(take())) }
+}
+
+private final class DoubleWriter: FixedWriter<FloatReader<Double>> {
+    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+        fill(slots, rows, count, chunk)
+    }
+
+    override func finish() -> Column { finish(.float64(take())) }
+}
+
+private final class DecimalWriter: FixedWriter<DecimalReader> {
+    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+        fill(slots, rows, count, chunk)
+    }
+
+    override func finish() -> Column { finish(.decimal(take())) }
+}
+
+private final class TimestampWriter: FixedWriter<TimestampReader> {
+    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+        fill(slots, rows, count, chunk)
+    }
+
+    override func finish() -> Column { finish(.int64(take())) }
+}
+
+private final class DateWriter: FixedWriter<DateReader> {
+    override func write(_ slots: UnsafePointer<Slot>, rows: UnsafePointer<Int32>?, count: Int, chunk: ParsedChunk) {
+        fill(slots, rows, count, chunk)
+    }
+
+    override func finish() -> Column { finish(.int32(take())) }
 }
 
 /// Booleans.
