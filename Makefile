@@ -5,8 +5,11 @@ SWIFT ?= swift
 SCRATCH ?= .build
 # The compiler holds the layering of Package.swift: a module is imported only where its target declares it.
 CHECKS = --explicit-target-dependency-import-check error
+# Release builds have the Swift runtime inside, and no run-time checks for overlapping access to a variable: those are on
+# in debug builds, which the tests are.
+RELEASE = -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked
 
-export SWIFT SCRATCH CHECKS
+export SWIFT SCRATCH CHECKS RELEASE
 
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap build demo test soak bench docs format lint clean
@@ -26,7 +29,7 @@ bootstrap: ## install the Debian packages that are missing
 	@scripts/bootstrap.sh
 
 build: bootstrap ## the release products: dataflow and openfood-api
-	$(SWIFT) build -c release --scratch-path $(SCRATCH) $(CHECKS)
+	$(SWIFT) build $(RELEASE) --scratch-path $(SCRATCH) $(CHECKS)
 
 demo: ## Open Food Facts from the stand-in API into a private PostgreSQL, and the tables it gives
 	@scripts/demo.sh

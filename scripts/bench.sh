@@ -9,8 +9,10 @@ cd "$(dirname "$0")/.."
 
 SWIFT=${SWIFT:-swift}
 SCRATCH=${SCRATCH:-.build}
+RELEASE=${RELEASE:--c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked}
 
 scripts/bootstrap.sh
-"$SWIFT" build -c release --scratch-path "$SCRATCH" --product dataflow
+# shellcheck disable=SC2086 # a list of words
+"$SWIFT" build $RELEASE --scratch-path "$SCRATCH" --product dataflow
 # shellcheck disable=SC2086 # a list of words
 exec Benchmarks/bench.py --dataflow "$SCRATCH/release/dataflow" ${BENCH_ARGUMENTS:-}

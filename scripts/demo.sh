@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 SWIFT=${SWIFT:-swift}
 SCRATCH=${SCRATCH:-.build}
 CHECKS=${CHECKS:---explicit-target-dependency-import-check error}
+RELEASE=${RELEASE:--c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked}
 postgres=.dataflow/demo-postgres
 checkpoints=.dataflow/demo-checkpoints
 api_log=.dataflow/demo-api.log
@@ -37,10 +38,10 @@ finish() {
 
 scripts/bootstrap.sh
 say 'Building'
-# shellcheck disable=SC2086 # CHECKS is a list of words
-"$SWIFT" build -c release --scratch-path "$SCRATCH" $CHECKS --product dataflow
+# shellcheck disable=SC2086 # RELEASE and CHECKS are lists of words
+"$SWIFT" build $RELEASE --scratch-path "$SCRATCH" $CHECKS --product dataflow
 # shellcheck disable=SC2086
-"$SWIFT" build -c release --scratch-path "$SCRATCH" $CHECKS --product openfood-api
+"$SWIFT" build $RELEASE --scratch-path "$SCRATCH" $CHECKS --product openfood-api
 bin=$SCRATCH/release
 
 mkdir -p .dataflow
