@@ -1,3 +1,4 @@
+import DataflowTesting
 import Foundation
 import Glibc
 import Testing

@@ -4,18 +4,6 @@ import Testing
 
 @testable import Dedupe
 
-/// A seeded generator, so that a failing case can be run again.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
 private let second: Int64 = 1_000_000
 private let schema = Schema([
     Field("at", .timestamp, nullable: false), Field("user", .string), Field("split", .int64), Field("number", .int64),

@@ -6,21 +6,8 @@ import Testing
 
 @testable import JSONParse
 
-/// A small seeded generator: the same texts in every run.
-private struct Bits: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
-    }
-}
-
 @Suite struct MutationTests {
-    private static func value(_ depth: Int, _ bits: inout Bits) -> String {
+    private static func value(_ depth: Int, _ bits: inout SplitMix) -> String {
         switch Int.random(in: 0..<(depth > 3 ? 6 : 9), using: &bits) {
         case 0: return "null"
         case 1: return Bool.random(using: &bits) ? "true" : "false"
@@ -39,7 +26,7 @@ private struct Bits: RandomNumberGenerator {
         }
     }
 
-    private static func object(_ depth: Int, _ bits: inout Bits) -> String {
+    private static func object(_ depth: Int, _ bits: inout SplitMix) -> String {
         let names = ["a", "b", "c", "list", "inner", "a much longer name than sixteen", "", "ä"]
         return "{"
             + (0..<Int.random(in: 0..<7, using: &bits)).map { _ in
@@ -54,7 +41,7 @@ private struct Bits: RandomNumberGenerator {
     ]
 
     @Test(arguments: 0..<8) func `parser and syntax check agree on damaged documents`(seed: Int) throws {
-        var bits = Bits(state: UInt64(seed))
+        var bits = SplitMix(state: UInt64(seed))
         var documents: [[UInt8]] = []
         for _ in 0..<600 {
             var document = Array(MutationTests.object(0, &bits).utf8)
@@ -87,7 +74,7 @@ private struct Bits: RandomNumberGenerator {
     }
 
     @Test(arguments: 0..<4) func `rows do not depend on how documents are cut into batches`(seed: Int) throws {
-        var bits = Bits(state: UInt64(seed) + 100)
+        var bits = SplitMix(state: UInt64(seed) + 100)
         let documents: [String?] = (0..<400).map { _ in MutationTests.object(0, &bits) }
         let config = try config(columns)
         let whole = try OperatorHarness(JSONParse.self, config, input: Stream(valueSchema))

@@ -1,4 +1,5 @@
 import DataflowOperator
+import DataflowTesting
 import Testing
 
 @testable import WindowAgg
