@@ -44,4 +44,14 @@ import Testing
         #expect(merger.update(0, .end) == .end)
         #expect(merger.end(0) == nil)
     }
+
+    @Test func `the end waits for an idle lane, which may bring rows again`() {
+        var merger = WatermarkMerger(eventTime: [true, true])
+        _ = merger.update(0, .time(5))
+        #expect(merger.update(1, .idle) == .time(5))
+        #expect(merger.update(0, .end) == .idle)
+        #expect(merger.end(0) == nil)
+        #expect(merger.update(1, .time(7)) == .time(7))
+        #expect(merger.update(1, .end) == .end)
+    }
 }

@@ -46,7 +46,8 @@ package struct WatermarkMerger: Sendable {
             case .at(let time): least = min(least ?? time, time)
             }
         }
-        guard let least else {
+        // The end of all input closes everything: it waits for those that are idle, which may bring rows again.
+        guard let least, !(hasIdle && least == .max) else {
             guard hasIdle, !isIdle else { return nil }
             isIdle = true
             return .idle
