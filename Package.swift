@@ -139,6 +139,9 @@ let package = Package(
             name: "bench-join", dependencies: ["Join", "DataflowOperator", log] + contract,
             path: "Benchmarks/join", swiftSettings: settings),
         .executableTarget(
+            name: "bench-big-state", dependencies: ["WindowAgg", "DataflowOperator", log] + contract,
+            path: "Benchmarks/big-state", swiftSettings: settings),
+        .executableTarget(
             name: "bench-file-source", dependencies: ["FileSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/file-source", swiftSettings: settings),
         .executableTarget(

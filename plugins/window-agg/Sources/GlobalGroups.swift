@@ -73,7 +73,7 @@ final class GlobalGroups {
 
     private func reserve() {
         let bound = groups.table.upperBound
-        if flags.count < bound { flags += repeatElement(0, count: max(bound, flags.count * 2) - flags.count) }
+        if flags.count < bound { flags += repeatElement(0, count: bound - flags.count) }
     }
 
     func tick(into output: inout OutputBuffer) -> Progress {

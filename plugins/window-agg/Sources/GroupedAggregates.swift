@@ -30,7 +30,8 @@ final class GroupedAggregates {
     /// out elsewhere (a session's, a window's). Amortised O(new numbers).
     func grow(to newBound: Int) {
         guard newBound > bound else { return }
-        bound = max(newBound, bound * 2, 64)
+        // Memory doubles inside the accumulators and is touched only as far as there are groups.
+        bound = newBound
         for accumulator in accumulators { accumulator.grow(to: bound) }
     }
 
