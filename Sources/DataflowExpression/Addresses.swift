@@ -20,17 +20,15 @@ enum Addresses {
             if let mark { query = mark + 1..<fragment }
             let end = mark ?? fragment
             var start = 0
-            if let colon = find(":", from: 0, to: end), colon + 2 < end, text[colon + 1] == UInt8(ascii: "/"),
-                text[colon + 2] == UInt8(ascii: "/")
-            {
+            if let colon = find(":", from: 0, to: end), URLParts.isScheme(text[0..<colon]) {
                 scheme = 0..<colon
-                start = colon + 3
-            } else if end >= 2, text[0] == UInt8(ascii: "/"), text[1] == UInt8(ascii: "/") {
-                start = 2
-            } else {
-                path = 0..<end
+                start = colon + 1
+            }
+            guard start + 2 <= end, text[start] == UInt8(ascii: "/"), text[start + 1] == UInt8(ascii: "/") else {
+                path = start..<end
                 return
             }
+            start += 2
             let slash = find("/", from: start, to: end) ?? end
             path = slash..<end
             var hostStart = start
@@ -44,9 +42,21 @@ enum Addresses {
             }
             host = hostStart..<hostEnd
         }
+
+        /// A letter, then letters, digits, `+`, `-` and `.` (RFC 3986, 3.1).
+        private static func isScheme(_ text: Slice<UnsafeRawBufferPointer>) -> Bool {
+            for (index, byte) in text.enumerated() {
+                switch Unicode.Scalar(byte) {
+                case "a"..."z", "A"..."Z": continue
+                case "0"..."9", "+", "-", ".": if index == 0 { return false }
+                default: return false
+                }
+            }
+            return !text.isEmpty
+        }
     }
 
-    /// The first value of a query's parameter, still escaped.
+    /// The first value of a query's parameter, still escaped. Names in the query may have escapes, `name` has none.
     static func parameter(
         _ name: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer, in query: Range<Int>
     ) -> Range<Int>? {
@@ -54,7 +64,7 @@ enum Addresses {
         while start <= query.upperBound {
             let end = (start..<query.upperBound).first { text[$0] == UInt8(ascii: "&") } ?? query.upperBound
             let equals = (start..<end).first { text[$0] == UInt8(ascii: "=") } ?? end
-            if compareBytes(UnsafeRawBufferPointer(rebasing: text[start..<equals]), name) == 0 {
+            if isEscaped(UnsafeRawBufferPointer(rebasing: text[start..<equals]), of: name) {
                 return min(equals + 1, end)..<end
             }
             start = end + 1
@@ -64,21 +74,39 @@ enum Addresses {
 
     private static func hex(_ byte: UInt8) -> UInt8? { Character(Unicode.Scalar(byte)).hexDigitValue.map { UInt8($0) } }
 
-    /// Writes a text with `%41` resolved; `+` becomes a space. Broken escapes stay as they are.
-    static func decode(_ bytes: UnsafeRawBufferPointer, to output: inout TextOutput) {
-        var position = 0
-        while position < bytes.count {
-            let byte = bytes[position]
-            if byte == UInt8(ascii: "%"), position + 2 < bytes.count, let high = hex(bytes[position + 1]),
-                let low = hex(bytes[position + 2])
-            {
-                output.append(high << 4 | low)
-                position += 3
-            } else {
-                output.append(byte == UInt8(ascii: "+") ? 0x20 : byte)
-                position += 1
-            }
+    /// The byte at `position` with `%41` resolved and `+` as a space; moves behind it. Broken escapes stay as they are.
+    @inline(__always)
+    private static func decodedByte(_ bytes: UnsafeRawBufferPointer, _ position: inout Int) -> UInt8 {
+        let byte = bytes[position]
+        if byte == UInt8(ascii: "%"), position + 2 < bytes.count, let high = hex(bytes[position + 1]),
+            let low = hex(bytes[position + 2])
+        {
+            position += 3
+            return high << 4 | low
         }
+        position += 1
+        return byte == UInt8(ascii: "+") ? 0x20 : byte
+    }
+
+    /// Whether `bytes` without their escapes are `text`.
+    private static func isEscaped(_ bytes: UnsafeRawBufferPointer, of text: UnsafeRawBufferPointer) -> Bool {
+        var position = 0
+        for byte in text {
+            guard position < bytes.count, decodedByte(bytes, &position) == byte else { return false }
+        }
+        return position == bytes.count
+    }
+
+    /// Writes a text with `%41` resolved; `+` becomes a space. Broken escapes stay as they are.
+    ///
+    /// - Returns: nil, or why the row has no value: what the escapes stand for is not UTF-8.
+    static func decode(_ bytes: UnsafeRawBufferPointer, to output: inout TextOutput) -> RowError? {
+        var position = 0
+        while position < bytes.count { output.append(decodedByte(bytes, &position)) }
+        if output.isRowUTF8 { return nil }
+        output.restartRow()
+        let text = Casts.excerpt(String(decoding: bytes, as: UTF8.self))
+        return RowError(.invalidArgument, "cannot decode \(text) to a string: its bytes are not UTF-8")
     }
 
     /// Writes a text with everything but letters, digits and `-._~` as percent escapes.
@@ -147,7 +175,10 @@ enum Addresses {
             base = address & mask
         }
 
-        func contains(_ address: UInt128) -> Bool { address & mask == base }
+        /// No IPv4 address is in a network of IPv6, not even in `::/0`.
+        func contains(_ address: UInt128) -> Bool {
+            address & mask == base && Addresses.isFour(address) == Addresses.isFour(base)
+        }
 
         /// Writes it as `10.0.0.0/8`.
         func write(to output: inout TextOutput) {

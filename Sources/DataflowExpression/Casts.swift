@@ -220,7 +220,7 @@ enum Casts {
         }
     }
 
-    private static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         if TextKernels.isASCII(bytes) { return true }
         // An UTF-8 check without a copy: the standard library's validating initialiser would allocate.
         var position = 0

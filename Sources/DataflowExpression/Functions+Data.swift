@@ -4,7 +4,7 @@ extension Function {
     static let dataFunctions: [Function] = [
         Function(
             "json_value", "json_value(text, path)", 2...2,
-            "The text, number or condition at a path like `$.a.b[0]` inside JSON text, as text. Null where there is nothing, null, an object, an array, or no JSON.",
+            "The text, number or condition at a path like `$.a.b[0]` inside JSON text, as text. Null where there is nothing, null, an object, an array, or no JSON. Of repeated keys the first counts.",
             [
                 ("json_value('{\"a\": {\"b\": [1, \"x\"]}}', '$.a.b[1]')", "'x'"),
                 ("cast(json_value('{\"n\": 42}', '$.n') as int64)", "42"), ("json_value('{}', '$.a')", "null"),
@@ -24,7 +24,7 @@ extension Function {
         },
         Function(
             "json_query", "json_query(text, path)", 2...2,
-            "What stands at a path inside JSON text, as JSON text. Null where there is nothing or no JSON.",
+            "What stands at a path inside JSON text, as JSON text. Null where there is nothing or no JSON. Of repeated keys the first counts.",
             [("json_query('{\"a\": [1, 2]}', '$.a')", "'[1, 2]'")]
         ) { site throws(ExpressionError) in
             try json(site) { bytes, output in
@@ -53,17 +53,20 @@ extension Function {
             "url_query", "The query of a URL, its escapes as they are.",
             ("url_query('https://example.org/a?b=c&d=1#e')", "'b=c&d=1'")
         ) { $0.query },
-        urlPart("url_scheme", "The scheme of a URL.", ("url_scheme('https://example.org')", "'https'")) { $0.scheme },
+        urlPart(
+            "url_scheme", "The scheme of a URL: a letter, then letters, digits and `+-.`, in front of a colon.",
+            ("url_scheme('https://example.org')", "'https'")
+        ) { $0.scheme },
         Function(
             "url_parameter", "url_parameter(url, name)", 2...2,
-            "The first value of a parameter in the query of a URL, its escapes resolved; null where there is none.",
+            "The first value of a parameter in the query of a URL, its escapes and those of its name resolved; null where there is none. The row fails where the bytes are not UTF-8.",
             [
                 ("url_parameter('https://example.org/?q=a+b%21&p=2', 'q')", "'a b!'"),
                 ("url_parameter('https://example.org/', 'q')", "null"),
             ]
         ) { site throws(ExpressionError) in
             site.call(.string, [try site.plan(0, .string), try site.plan(1, .string)], nullable: true) {
-                arguments, rows, _ in
+                arguments, rows, evaluation in
                 let (s, t) = (arguments[0].stride, arguments[1].stride)
                 return arguments[0].text.withUnsafeViews { urls in
                     arguments[1].text.withUnsafeViews { names in
@@ -72,21 +75,24 @@ extension Function {
                             guard let query = Addresses.URLParts(url).query,
                                 let value = Addresses.parameter(names.bytes(row &* t), url, in: query)
                             else { return false }
-                            Addresses.decode(UnsafeRawBufferPointer(rebasing: url[value]), to: &output)
-                            return true
+                            let error = Addresses.decode(UnsafeRawBufferPointer(rebasing: url[value]), to: &output)
+                            if let error { evaluation.fail(row, error) }
+                            return error == nil
                         }
                     }
                 }
             }
         },
-        rewritten("url_decode", "Percent escapes resolved, `+` as a space.", ("url_decode('a%20b+c')", "'a b c'")) {
-            Addresses.decode($0, to: &$1)
-        },
+        rewritten(
+            "url_decode", "Percent escapes resolved, `+` as a space; the row fails where the bytes are not UTF-8.",
+            ("url_decode('a%20b+c')", "'a b c'")
+        ) { Addresses.decode($0, to: &$1) },
         rewritten(
             "url_encode", "Everything but letters, digits and `-._~` as percent escapes.",
             ("url_encode('a b/ö')", "'a%20b%2F%C3%B6'")
         ) {
             Addresses.encode($0, to: &$1)
+            return nil
         },
         Function(
             "ip_version", "ip_version(address)", 1...1,
@@ -138,7 +144,7 @@ extension Function {
         },
         Function(
             "ip_in", "ip_in(address, network)", 2...2,
-            "Whether an IPv4 or IPv6 address lies in a network like `10.0.0.0/8`. Null where the address is none; the row fails where the network is none.",
+            "Whether an IPv4 or IPv6 address lies in a network like `10.0.0.0/8`; an IPv4 address is in no network of IPv6. Null where the address is none; the row fails where the network is none.",
             [
                 ("ip_in('10.1.2.3', '10.0.0.0/8')", "true"), ("ip_in('2001:db8::1', '2001:db8::/32')", "true"),
                 ("ip_in('here', '10.0.0.0/8')", "null"),
@@ -210,15 +216,18 @@ extension Function {
         }
     }
 
+    /// - Parameter write: writes the text; answers why the row has no value, if so.
     private static func rewritten(
         _ name: String, _ summary: String, _ example: (call: String, value: String),
-        _ write: @escaping @Sendable (UnsafeRawBufferPointer, inout TextOutput) -> Void
+        _ write: @escaping @Sendable (UnsafeRawBufferPointer, inout TextOutput) -> RowError?
     ) -> Function {
         Function(name, "\(name)(text)", 1...1, summary, [example]) { site throws(ExpressionError) in
-            site.call(.string, [try site.plan(0, .string)]) { arguments, rows, _ in
+            site.call(.string, [try site.plan(0, .string)]) { arguments, rows, evaluation in
                 let step = arguments[0].stride
                 return arguments[0].text.withUnsafeViews { texts in
-                    writeText(rows) { row, output in write(texts.bytes(row &* step), &output) }
+                    writeText(rows) { row, output in
+                        if let error = write(texts.bytes(row &* step), &output) { evaluation.fail(row, error) }
+                    }
                 }
             }
         }

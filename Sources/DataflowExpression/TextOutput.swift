@@ -33,6 +33,9 @@ struct TextOutput: ~Copyable {
     /// Bytes of the row that is being written.
     var rowByteCount: Int { position - rowStart }
 
+    /// Whether the row that is being written is UTF-8 so far.
+    var isRowUTF8: Bool { Casts.isUTF8(UnsafeRawBufferPointer(start: memory + rowStart, count: rowByteCount)) }
+
     @inline(__always)
     private mutating func reserve(_ count: Int) {
         if position + count > capacity { grow(count) }

@@ -253,7 +253,17 @@ private func withBytes<R>(_ text: String, _ body: (UnsafeRawBufferPointer) -> R)
         ("ip_in('10.0.0.1', '10.0.0.1')", true), ("ip_in('11.0.0.1', '10.0.0.0/7')", true),
         ("ip_in('12.0.0.1', '10.0.0.0/7')", false), ("ip_in('::ffff:10.0.0.1', '10.0.0.0/8')", true),
         ("ip_in('1.2.3.4', '0.0.0.0/0')", true), ("ip_in('::1', '0.0.0.0/0')", false), ("ip_in('', '::/0')", nil),
-        ("ip_in('fe80::1', '::/0')", true),
+        ("ip_in('fe80::1', '::/0')", true), ("ip_in('10.1.2.3', '::/0')", false),
+        ("ip_in('::ffff:10.1.2.3', '::/0')", false),
+        ("url_path('mailto:a@b')", "a@b"), ("url_scheme('mailto:a@b?c')", "mailto"), ("url_host('http:')", nil),
+        ("url_scheme('1http://x')", nil), ("url_host('1http://x')", nil), ("url_path('1http://x')", "1http://x"),
+        ("url_scheme('a b://x')", nil), ("url_scheme('git+ssh://x')", "git+ssh"), ("url_scheme('://x')", nil),
+        ("url_path('/a:b')", "/a:b"), ("url_host('file:///a')", ""),
+        ("url_parameter('http://x/?%61=5', 'a')", "5"), ("url_parameter('/?a%20b=1&a+c=2', 'a c')", "2"),
+        ("url_parameter('/?ab=1&a=2', 'a')", "2"), ("url_parameter('/?%61=5', '%61')", nil),
+        ("try(url_decode('%ff'))", nil), ("url_decode('%C3%B6')", "ö"), ("url_decode('%C3' || '%B6')", "ö"),
+        ("try(url_parameter('/?q=%C3%28', 'q'))", nil), ("url_parameter('/?q=%C3%28&p=1', 'p')", "1"),
+        ("json_value('{\"a\":1,\"a\":2}', '$.a')", "1"), ("json_query('{\"a\":1,\"a\":2}', '$.a')", "1"),
     ]
 
     @Test(arguments: table.indices)
@@ -294,6 +304,14 @@ private func withBytes<R>(_ text: String, _ body: (UnsafeRawBufferPointer) -> R)
                 "\($0.row): \($0.error.message)"
             }
         }
+        #expect(
+            try reasons("'ab' = url_decode('%ff')")[0] == "0: cannot decode '%ff' to a string: its bytes are not UTF-8")
+        #expect(
+            try reasons("url_parameter('http://h/?q=%C3%28', s || 'q')") == [],
+            "a parameter that is not asked for may hold anything")
+        #expect(
+            try reasons("url_parameter('http://h/?x=%C3%28', s)")
+                == ["0: cannot decode '%C3%28' to a string: its bytes are not UTF-8"])
         #expect(
             try reasons("cast(s as int64)") == [
                 "0: cannot cast 'x' to int64", "1: cannot cast 'a text that is longer than the forty cha…' to int64",
