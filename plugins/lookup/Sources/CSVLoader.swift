@@ -45,6 +45,12 @@ struct CSVLoader: TableLoader {
                 .user, .never, "bad_csv", "\(path): the record at byte \(record.position) has \(record.byteCount) bytes"
             )
         }
+        if fields == nil {
+            throw OperatorError(
+                .user, .never, "bad_csv",
+                "\(path) has no line, expected a header with the names of its columns; write one, or set `header: false`"
+            )
+        }
     }
 
     private func header(_ chunk: RecordChunk, _ record: RecordSpan) -> [String] {
