@@ -74,17 +74,20 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
         public var parallelism: Int
         /// The columns that the node's state is keyed by; empty for other nodes. A changed key makes the state useless.
         public var key: [String]
+        /// Checksums of the settings that define what the state means, by name; nil in checkpoints of older builds.
+        public var settings: [String: UInt32]?
         public var tables: [Table]
         public var committables: [Committable]
 
         public init(
-            name: String, type: String, parallelism: Int, key: [String] = [], tables: [Table] = [],
-            committables: [Committable] = []
+            name: String, type: String, parallelism: Int, key: [String] = [], settings: [String: UInt32]? = nil,
+            tables: [Table] = [], committables: [Committable] = []
         ) {
             self.name = name
             self.type = type
             self.parallelism = parallelism
             self.key = key
+            self.settings = settings
             self.tables = tables
             self.committables = committables
         }

@@ -2,6 +2,7 @@
 public struct FieldTraits: Sendable, ExpressibleByArrayLiteral {
     public var isRequired = false
     public var isAdvanced = false
+    public var definesState = false
     public var deprecation: String?
 
     public init() {}
@@ -10,6 +11,7 @@ public struct FieldTraits: Sendable, ExpressibleByArrayLiteral {
         for element in elements {
             isRequired = isRequired || element.isRequired
             isAdvanced = isAdvanced || element.isAdvanced
+            definesState = definesState || element.definesState
             deprecation = deprecation ?? element.deprecation
         }
     }
@@ -25,6 +27,13 @@ public struct FieldTraits: Sendable, ExpressibleByArrayLiteral {
     public static var advanced: FieldTraits {
         var traits = FieldTraits()
         traits.isAdvanced = true
+        return traits
+    }
+
+    /// What the node keeps in checkpoints means something only with the same value: another one is refused at a restore.
+    public static var definesState: FieldTraits {
+        var traits = FieldTraits()
+        traits.definesState = true
         return traits
     }
 

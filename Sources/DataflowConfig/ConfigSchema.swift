@@ -97,6 +97,16 @@ public struct ConfigSchema<Root: OperatorConfig>: Sendable {
             })
     }
 
+    /// The values of the fields that define the meaning of state, as text in which runs of white space are one blank.
+    public func stateSettings(_ root: Root) -> [(name: String, text: String)] {
+        fields.filter(\.traits.definesState).map { field in
+            (
+                field.name,
+                field.encode(root).plainDescription.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+            )
+        }
+    }
+
     private func decodeShorthand(_ node: ConfigNode) throws(ConfigError) -> Root {
         var words: [String] = []
         for shorthand in shorthands {

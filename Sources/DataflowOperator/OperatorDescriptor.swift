@@ -27,6 +27,8 @@ public struct OperatorDescriptor: Sendable {
     public let ports: @Sendable (any OperatorConfig) -> [ExtraPort]
     public let outputs: @Sendable (any OperatorConfig, [Stream]) throws(ConfigError) -> [Stream]
     public let columnsUsed: @Sendable (any OperatorConfig, [Stream], ColumnSet) -> [ColumnSet]
+    /// The settings that define what the node's state means, as text; see ``FieldTraits/definesState``.
+    public let stateSettings: @Sendable (any OperatorConfig) -> [(name: String, text: String)]
     /// The settings' JSON schema, reference page and commented template: all from the one declaration.
     public let jsonSchema: @Sendable () -> JSONSchema
     public let markdown: @Sendable () -> String
@@ -74,6 +76,7 @@ public struct OperatorDescriptor: Sendable {
             columnsUsed: { config, inputs, downstream in
                 O.columnsUsed(cast(config, O.self), inputs: inputs, downstream: downstream)
             },
+            stateSettings: { config in O.Config.schema.stateSettings(cast(config, O.self)) },
             jsonSchema: { O.Config.schema.jsonSchema }, markdown: { O.Config.schema.markdown },
             template: { O.Config.schema.template() })
     }

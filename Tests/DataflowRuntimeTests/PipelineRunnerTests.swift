@@ -228,6 +228,31 @@ import Testing
         }
     }
 
+    @Test func `state kept with other settings that define it is refused unless it is given up, others may change`()
+        async throws
+    {
+        let script = MemoryScript(keySchema, splits: [[.batch(keys("a"))]])
+        func run(_ meaning: String, step: Int, forgetting: Set<String> = []) async throws -> RunSummary {
+            var config = KeyCountConfig(key: "key", step: step)
+            config.meaning = meaning
+            var pipeline = TestPipeline()
+            try pipeline.add("words", MemorySource.self, .init(script))
+            try pipeline.add("counts", KeyCount.self, config, from: "words")
+            try pipeline.add("table", CollectingSink.self, .init(CollectedRows()), from: "counts")
+            pipeline.options.forgottenNodes = forgetting
+            return try await pipeline.runner(checkpoints: folder.path).run()
+        }
+        #expect(try await run("rows", step: 0).outcome == .finished)
+        #expect(try await run(" rows ", step: 1).outcome == .nothingNew)
+        let error = await #expect(throws: RunError.self) { try await run("bytes", step: 1) }
+        #expect(error?.exitCode == 78)
+        #expect(
+            error?.message.contains("the state of node 'counts' in checkpoint 1 was kept with another `meaning`")
+                == true)
+        #expect(error?.message.contains("--forget-state counts") == true)
+        #expect(try await run("bytes", step: 1, forgetting: ["counts"]).outcome == .nothingNew)
+    }
+
     @Test func `restore none starts anew and says which checkpoints there are when one is missing`() async throws {
         let script = MemoryScript(keySchema, splits: [[.batch(keys("a"))]])
         _ = try await counting(script, CollectedRows()).runner(checkpoints: folder.path).run()

@@ -7,6 +7,8 @@ struct KeyCountConfig: OperatorConfig {
     var key = "key"
     /// Emit `.more` after each of this many rows of output.
     var step = 0
+    /// What a count means; changes nothing but that.
+    var meaning = "rows"
     init() {}
     init(key: String, step: Int = 0) {
         self.key = key
@@ -15,6 +17,7 @@ struct KeyCountConfig: OperatorConfig {
     static let schema = ConfigSchema<Self> {
         ConfigField("key", \.key, "Column to count by.")
         ConfigField("step", \.step, "Rows of output a call.")
+        ConfigField("meaning", \.meaning, .definesState, "What is counted.")
     }
 }
 

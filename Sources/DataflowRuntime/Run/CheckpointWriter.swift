@@ -54,7 +54,7 @@ struct CheckpointWriter {
                 task.nodes.append(
                     CheckpointManifest.Node(
                         name: stage.stage.name, type: stage.stage.type, parallelism: stage.stage.parallelism,
-                        key: stage.stage.key,
+                        key: stage.stage.key, settings: stage.stage.settings,
                         committables: stage.committables.map { .init(subtask: stage.subtask, json: $0) }))
             }
             for table in stage.tables {

@@ -1,3 +1,4 @@
+import DataflowCheckpoint
 import DataflowOperator
 import DataflowPipeline
 
@@ -17,7 +18,7 @@ struct RunLayout: Sendable {
             try task.stages.map { stage in
                 StageIdentity(
                     name: stage.node.name, type: stage.node.descriptor.info.name, parallelism: task.parallelism,
-                    key: try Self.key(of: stage.node))
+                    key: try Self.key(of: stage.node), settings: Self.settings(of: stage.node))
             }
         }
         var firstLane = [Int](repeating: 0, count: plan.exchanges.count)
@@ -56,6 +57,13 @@ struct RunLayout: Sendable {
         zip(plan.tasks, identities).flatMap { task, identities in
             zip(task.stages, identities).compactMap { $0.role == .local ? nil : $1 }
         }
+    }
+
+    private static func settings(of node: PipelineGraph.Node) -> [String: UInt32] {
+        Dictionary(
+            uniqueKeysWithValues: node.descriptor.stateSettings(node.config).map {
+                ($0.name, Checksum(of: $0.text.utf8).value)
+            })
     }
 
     /// The columns that a node's rows are spread by: state is keyed by them.

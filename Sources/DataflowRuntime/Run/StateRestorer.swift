@@ -28,6 +28,12 @@ struct StateRestorer: Sendable {
                 throw refuse(
                     "checkpoint \(id) holds state of node '\(node.name)' as \(node.type), now it is \(stage.type)")
             }
+            let changed = Self.changed(node.settings ?? stage.settings, stage.settings)
+            guard changed.isEmpty || node.tables.isEmpty else {
+                throw refuse(
+                    "the state of node '\(node.name)' in checkpoint \(id) was kept with \(changed.count == 1 ? "another" : "other") \(changed.map { "`\($0)`" }.joined(separator: ", "))"
+                )
+            }
             let isKeyed = node.tables.contains { table in
                 if case .keyGroup = table.distribution { true } else { false }
             }
@@ -41,6 +47,11 @@ struct StateRestorer: Sendable {
     }
 
     private let forgotten: Set<String>
+
+    /// The names of settings that differ, in order.
+    private static func changed(_ old: [String: UInt32], _ new: [String: UInt32]) -> [String] {
+        Set(old.keys).union(new.keys).filter { old[$0] != new[$0] }.sorted()
+    }
 
     private static func list(_ key: [String]) -> String { "(\(key.joined(separator: ", ")))" }
 

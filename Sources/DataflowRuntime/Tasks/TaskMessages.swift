@@ -56,4 +56,6 @@ struct StageIdentity: Hashable, Sendable {
     var parallelism: Int
     /// The columns that the node's rows are spread by; empty if by none.
     var key: [String]
+    /// Checksums of the settings that define what the node's state means, by name.
+    var settings: [String: UInt32] = [:]
 }

@@ -10,11 +10,11 @@ public struct DedupeConfig: OperatorConfig {
 
     public static let schema = ConfigSchema<Self> {
         ConfigField(
-            "key", \.key, .required,
+            "key", \.key, [.required, .definesState],
             "Columns or expressions: of the rows that have the same values in all of them, the first goes on. Null is a value."
         )
         ConfigField(
-            "within", \.within,
+            "within", \.within, .definesState,
             "How far apart in time two rows may lie to be duplicates: in event time where the input has it, else in the time of processing. Without it every key is remembered for ever."
         ) { $0.map { $0 >= .microseconds(1) } ?? true ? nil : "must be at least 1us" }
         ConfigField("keep", \.keep, .advanced, "`first`: the row that comes first goes on, at once.")

@@ -109,25 +109,26 @@ public struct JoinConfig: OperatorConfig {
 
     public static let schema = ConfigSchema<Self>(rules: [.exactlyOne(of: "window", "within", "lookup")]) {
         ConfigField(
-            "kind", \.kind,
+            "kind", \.kind, .definesState,
             "`inner`: pairs that match. `left`: left rows without a match too, with nulls for the right columns. `full`: those of both sides."
         )
         ConfigField(
-            "on", \.on, .required,
+            "on", \.on, [.required, .definesState],
             "The columns whose values must be equal, of the same type: `{ left column: right column }`, or a list of names that both inputs have. Null equals nothing.",
             examples: [JoinKeys([("auction", "id")])])
         ConfigField(
-            "window", \.window, "Rows of both sides in the same window of event time match; they leave when it closes.")
+            "window", \.window, .definesState,
+            "Rows of both sides in the same window of event time match; they leave when it closes.")
         ConfigField(
-            "within", \.within,
+            "within", \.within, .definesState,
             "Rows match when right time lies between left time less `before` and left time plus `after`; a pair leaves as soon as both rows are there."
         )
         ConfigField(
-            "lookup", \.lookup,
+            "lookup", \.lookup, .definesState,
             "`latest`: each left row meets the right row of its key that is current when it arrives; the right input is an upsert stream keyed by `on`."
         )
         ConfigField(
-            "where", \.condition,
+            "where", \.condition, .definesState,
             "A further condition on a pair, over the columns of both inputs; pairs for which it is not true do not match."
         )
         ConfigField(

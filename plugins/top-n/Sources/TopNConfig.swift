@@ -12,18 +12,18 @@ public struct TopNConfig: OperatorConfig {
 
     public static let schema = ConfigSchema<Self> {
         ConfigField(
-            "partition_by", \.partitionBy,
+            "partition_by", \.partitionBy, .definesState,
             "Columns: each of their values has a top of its own. Null is a value. Without it there is one top.",
             examples: [["main_category"]])
         ConfigField(
-            "order_by", \.orderBy, .required,
+            "order_by", \.orderBy, [.required, .definesState],
             "Columns, the best first: `sugar desc`, `name`. Nulls come last unless `nulls first` is written; ties are broken by the remaining columns, ascending; text is ordered by bytes."
         )
-        ConfigField("n", \.n, .required, "How many rows are kept of each partition.") {
+        ConfigField("n", \.n, [.required, .definesState], "How many rows are kept of each partition.") {
             $0 >= 1 && $0 <= 1_000_000 ? nil : "must lie between 1 and 1000000"
         }
         ConfigField(
-            "ties", \.ties,
+            "ties", \.ties, .definesState,
             "`break`: exactly n rows, with ranks 1 to n (SQL's ROW_NUMBER). `include`: also every row that is equal to the n-th in `order_by`, and rows that are equal have the same rank (SQL's RANK)."
         )
         ConfigField(

@@ -15,18 +15,19 @@ public struct WindowAggConfig: OperatorConfig {
 
     public static let schema = ConfigSchema<Self> {
         ConfigField(
-            "where", \.condition, "Only rows for which this is true are aggregated; the others are counted as filtered."
+            "where", \.condition, .definesState,
+            "Only rows for which this is true are aggregated; the others are counted as filtered."
         )
         ConfigField(
-            "group_by", \.groupBy,
+            "group_by", \.groupBy, .definesState,
             "The groups: a list of columns, or a mapping of new names to expressions. Null is a group of its own. Without it all rows are one group."
         )
         ConfigField(
-            "window", \.window,
+            "window", \.window, .definesState,
             "`global`: one updating result a group. `{ tumbling: 10s }`: windows one behind the other. `{ sliding: 60s, every: 10s }`: windows that overlap. `{ session: 30s }`: windows that end where a group is silent for so long. `{ count: 1000 }`: so many rows of a group. Tumbling and sliding windows start at the epoch plus `offset`."
         )
         ConfigField(
-            "time", \.time,
+            "time", \.time, .definesState,
             "The timestamp column that windows are over: the input's event time. Without it windows are over the time of processing."
         )
         ConfigField(
@@ -42,7 +43,7 @@ public struct WindowAggConfig: OperatorConfig {
             "With `window: global`: a group that has had no row for so long (by the clock) is forgotten, without a delete; a later row begins it anew. Without it groups are kept for ever.",
             check: { $0.map { $0 <= .zero } == true ? "must be positive" : nil })
         ConfigField(
-            "aggregates", \.aggregates, .required,
+            "aggregates", \.aggregates, [.required, .definesState],
             "New columns and what they hold: `count(*)`, `count(x)`, `count(distinct x)`, `sum`, `avg`, `min`, `max`, `first`, `last`, `any`, `bool_and`, `bool_or`, `min_by(x, y)`, `max_by(x, y)`, `mode`, `stddev_samp`, `stddev_pop`, `var_samp`, `var_pop`, `collect_list(x, n order by y)`, `collect_set(x, n)`, `string_agg(x, ', ' order by y)`, `approx_count_distinct(x)`, `approx_quantile(x, 0.99)`, `approx_top_k(x, k)`; each may be followed by `filter (where …)`. See docs/aggregates.md."
         )
     }
