@@ -191,7 +191,7 @@ struct WindowOracleTests {
         #expect(final.counters.total == final.rowsIn.load(ordering: .relaxed), comment)
     }
 
-    private static let seeds = Repository.isSoak ? 20 : 2
+    private static let seeds = Repository.isSoak ? 6 : 2
 
     @Test(arguments: Shape.all)
     func `windows are those of SQL at every parallelism and batch size`(shape: Shape) async throws {

@@ -17,7 +17,7 @@ final class NexmarkDatabase: Sendable {
         var interval: String { self == .seconds ? "2ms" : "10s" }
     }
 
-    static let eventCount = Repository.isSoak ? 1_000_000 : 20_000
+    static let eventCount = Repository.isSoak ? 200_000 : 20_000
     private static let made = Mutex<[Span: NexmarkDatabase]>([:])
 
     let database: TestDatabase
