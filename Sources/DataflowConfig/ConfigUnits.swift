@@ -18,7 +18,8 @@ extension Duration: ConfigValue {
                 hint: "a bare number has no unit: `\(text)s` is seconds, `\(text)ms` milliseconds")
         case .failure(.unknownUnit(let unit)):
             throw .expected(expected, found: node, hint: "`\(unit)` is no unit of time: ns, us, ms, s, m, h, d")
-        case .failure(.malformed): throw .expected(expected, found: node)
+        case .failure(.malformed):
+            throw .expected(expected, found: node, hint: text.hasPrefix("-") ? "it must not be negative" : nil)
         case .failure(.tooLarge): throw .expected("a duration of less than 292 years", found: node)
         }
     }

@@ -8,6 +8,21 @@ public enum JoinKind: String, ConfigEnum {
     case left
     /// Those of both inputs.
     case full
+
+    public init(decoding node: ConfigNode) throws(ConfigError) {
+        let expected = "one of \(JoinKind.typeName)"
+        let text = try node.scalarText(expected: expected)
+        guard let kind = JoinKind(rawValue: text) else {
+            throw .expected(
+                expected, found: node,
+                hint: text == "right"
+                    ? "swap the inputs and use `kind: left`"
+                    : Suggestion.nearest(to: text, among: JoinKind.allCases.map(\.rawValue)).map {
+                        "did you mean `\($0)`?"
+                    })
+        }
+        self = kind
+    }
 }
 
 /// Which rows of the right side a `lookup` join answers with.

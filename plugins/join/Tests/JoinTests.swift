@@ -231,6 +231,14 @@ extension OperatorHarness<Join> {
         return config
     }
 
+    @Test func `a right join is refused with the way to write it`() {
+        let error = #expect(throws: ConfigError.self) { try JoinKind(decoding: .text("right")) }
+        #expect(error?.diagnostics.first?.message == "expected one of `inner`, `left`, `full`, found `right`")
+        #expect(error?.diagnostics.first?.hint == "swap the inputs and use `kind: left`")
+        let misspelt = #expect(throws: ConfigError.self) { try JoinKind(decoding: .text("lef")) }
+        #expect(misspelt?.diagnostics.first?.hint == "did you mean `left`?")
+    }
+
     @Test func `a left row meets the row that is current when it arrives`() throws {
         let join = try OperatorHarness(Join.self, config(.left), inputs: [left, users])
         let port = InputPort(index: 1)

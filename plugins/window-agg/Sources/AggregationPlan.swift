@@ -47,7 +47,9 @@ struct AggregationPlan: Sendable {
                     .error, "stream-kind",
                     "windows need a stream of facts, found an upsert stream keyed by \(input.kind.key?.joined(separator: ", ") ?? "")",
                     at: config.window.mark,
-                    hint: "use `window: global`, or put the window in front of what makes the updates"))
+                    hint:
+                        "use `window: global`, or put the window in front of what makes the updates: a window-agg does with `allowed_lateness`, `emit: 1s` or `window: global`"
+                ))
         }
         if inputKey != nil, config.stateTTL != nil {
             collector.append(

@@ -41,7 +41,8 @@ extension WindowShape {
                     isElsewhere && shape != nil
                         ? "`\(entry.key)` has no meaning for \(place)"
                         : "unknown key `\(entry.key)` in \(place)" + Suggestion.phrase(for: entry.key, among: known),
-                    at: entry.keyMark, length: entry.key.unicodeScalars.count))
+                    at: entry.keyMark, length: entry.key.unicodeScalars.count,
+                    hint: shape == nil ? "expected \(WindowShape.expected)" : nil))
         }
         guard let shape else {
             if !collector.hasErrors {

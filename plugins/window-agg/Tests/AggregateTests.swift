@@ -296,6 +296,10 @@ import Testing
         let windows = try settings([("n", "count(*)")], window: .tumbling(.seconds(1)))
         #expect(
             message(windows, upserts) == "windows need a stream of facts, found an upsert stream keyed by id")
+        let refusal = #expect(throws: ConfigError.self) { try WindowAgg.outputs(windows, inputs: [upserts]) }
+        #expect(
+            refusal?.diagnostics.first?.hint?.hasSuffix(
+                "a window-agg does with `allowed_lateness`, `emit: 1s` or `window: global`") == true)
         #expect(
             message(try settings([("n", "last(x)")]), upserts)
                 == "last needs a stream of facts: in an upsert stream rows are replaced and have no order")
@@ -349,6 +353,12 @@ import Testing
             message([("window", .mapping([("tumblng", .text("1s"))]))])
                 == "unknown key `tumblng` in `window`, did you mean `tumbling`?")
         #expect(message([("window", .mapping([("tumbling", .text("0s"))]))])?.contains("too short") == true)
+        func hint(_ entries: [(String, ConfigNode)]) -> String? {
+            guard case .failure(let error) = decode([("window", .mapping(entries))]) else { return nil }
+            return error.diagnostics.first?.hint
+        }
+        #expect(hint([("tumbling", .text("10s")), ("offset", .text("-3s"))]) == "it must not be negative")
+        #expect(hint([("hop", .text("10s"))])?.hasPrefix("expected `global`, `{ tumbling: 10s }`") == true)
         #expect(message([("time", .text("at"))])?.contains("`time` has no meaning with `window: global`") == true)
         #expect(
             message([("group_by", ConfigNode(.sequence([.text("lower(a)")])))])
