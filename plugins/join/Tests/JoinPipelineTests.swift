@@ -8,7 +8,6 @@ import Testing
 /// Says that its rows replace those of the same key, as an aggregation would.
 private final class Upserts: Transform {
     struct Config: OperatorConfig {
-        init() {}
         static let schema = ConfigSchema<Self> {}
     }
     static let info = OperatorInfo("upserts", .transform, "An upsert stream, for tests.")
