@@ -2,8 +2,14 @@ import Glibc
 
 /// Starts a detached thread of our own.
 ///
-/// - Parameter name: what it is for, should the system refuse it.
-package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) {
+/// - Parameters:
+///   - name: what it is for, should the system refuse it.
+///   - stackSize: bytes.
+/// - Throws: `no_thread`, external, where the limit of processes or of memory is reached: how many threads there are follows
+///   from the pipeline file.
+package func startThread(
+    _ name: String, stackSize: Int = 2 << 20, _ body: @escaping @Sendable () -> Void
+) throws(OperatorError) {
     final class Start {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
@@ -12,7 +18,7 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    pthread_attr_setstacksize(&attributes, 2 << 20)
+    pthread_attr_setstacksize(&attributes, stackSize)
     defer { pthread_attr_destroy(&attributes) }
     var thread = pthread_t()
     let failure = pthread_create(
@@ -23,5 +29,10 @@ package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void)
             start.body()
             return nil
         }, start.toOpaque())
-    precondition(failure == 0, "the system gives no thread for \(name): \(String(cString: strerror(failure)))")
+    guard failure != 0 else { return }
+    start.release()
+    throw OperatorError(
+        .external, .withBackoff, "no_thread",
+        "the system gives no thread for \(name): \(String(cString: strerror(failure))); lower `parallelism`, or raise the limit of processes (ulimit -u) or of memory"
+    )
 }

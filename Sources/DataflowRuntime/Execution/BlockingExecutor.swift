@@ -13,10 +13,10 @@ package final class BlockingExecutor: TaskExecutor {
     private let queue = Lock(Queue())
 
     /// Starts the thread.
-    package init(name: String) {
+    package init(name: String) throws(OperatorError) {
         let queue = queue
         let executor = Unowned(self)
-        startThread(name) {
+        try startThread(name) {
             while true {
                 let jobs = queue.wait { queue -> Lock<Queue>.Step<[UnownedJob]> in
                     guard queue.jobs.isEmpty else {

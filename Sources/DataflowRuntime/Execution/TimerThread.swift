@@ -29,19 +29,26 @@ final class TimerThread: Sendable {
     static let shared = TimerThread()
 
     private let timers = Lock(TimerHeap())
+    private let refusal: OperatorError?
 
     private init() {
         let timers = timers
-        startThread("timers") {
-            while true {
-                let body = timers.wait { heap -> Lock<TimerHeap>.Step<@Sendable () -> Void> in
-                    guard let next = heap.first else { return .wait(until: nil) }
-                    return next <= .now ? .take(heap.removeFirst()) : .wait(until: next)
+        do throws(OperatorError) {
+            try startThread("timers") {
+                while true {
+                    let body = timers.wait { heap -> Lock<TimerHeap>.Step<@Sendable () -> Void> in
+                        guard let next = heap.first else { return .wait(until: nil) }
+                        return next <= .now ? .take(heap.removeFirst()) : .wait(until: next)
+                    }
+                    body()
                 }
-                body()
             }
-        }
+            refusal = nil
+        } catch { refusal = error }
     }
+
+    /// Starts the thread if need be: before a run, which could not wait without it.
+    static func start() throws(OperatorError) { if let refusal = shared.refusal { throw refusal } }
 
     func schedule(at instant: ContinuousClock.Instant, _ body: @escaping @Sendable () -> Void) {
         timers.signal { $0.insert(instant, body) }

@@ -100,15 +100,16 @@ public final class PipelineRunner: Sendable {
     ///
     /// - Throws: what a program shows its user, with the exit code.
     public func run() async throws(RunError) -> RunSummary {
-        let thread = BlockingExecutor(name: "runner")
         defer {
-            thread.shutDown()
             state.withLock { state in
                 state.phase = .over
                 state.events = nil
             }
         }
         do {
+            try TimerThread.start()
+            let thread = try BlockingExecutor(name: "the runner")
+            defer { thread.shutDown() }
             let layout = try RunLayout(plan)
             let store = LocalCheckpointStore(
                 root: config.checkpoint.directory, pipeline: plan.pipeline, retaining: config.checkpoint.retention,

@@ -76,25 +76,28 @@ struct RunAttempt: Sendable {
             }
         }
         let coordinator = makeCoordinator(controls: controls, sources: sources)
-        var executors = [BlockingExecutor(name: "checkpoints")]
-        let coordinatorThread = executors[0]
+        var executors: [BlockingExecutor] = []
+        defer { for executor in executors { executor.shutDown() } }
+        let coordinatorThread = try BlockingExecutor(name: "checkpoints")
+        executors.append(coordinatorThread)
+        // All before the first task starts: a system that gives no more threads refuses the run as a whole.
+        var threads: [TaskID: BlockingExecutor] = [:]
+        for task in plan.tasks where task.blocks {
+            for subtask in 0..<task.parallelism {
+                let thread = try BlockingExecutor(name: "node '\(task.stages[0].name)'")
+                executors.append(thread)
+                threads[id(task, subtask)] = thread
+            }
+        }
         let statuses = sources.mapValues { _ in SourceStatus() }
         let watch = Mailbox<TaskControl>(clock: SystemClock())
-        defer { for executor in executors { executor.shutDown() } }
 
         return try await withThrowingTaskGroup(of: Result.self) { group in
             group.addTask(executorPreference: coordinatorThread) { .outcome(try await coordinator.run()) }
             for task in plan.tasks {
                 for subtask in 0..<task.parallelism {
-                    let executor: any TaskExecutor
-                    if task.blocks {
-                        let thread = BlockingExecutor(name: task.stages[0].name)
-                        executors.append(thread)
-                        executor = thread
-                    } else {
-                        executor = globalConcurrentExecutor
-                    }
                     let id = id(task, subtask)
+                    let executor: any TaskExecutor = threads[id] ?? globalConcurrentExecutor
                     guard let control = controls[id] else { preconditionFailure("\(id) has no mailbox") }
                     let status = statuses[id]
                     group.addTask(executorPreference: executor) {

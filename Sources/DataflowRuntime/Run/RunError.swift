@@ -41,20 +41,26 @@ public struct RunError: Error, Sendable, CustomStringConvertible {
         case let error as RunError:
             self = error
         case let failure as NodeFailure:
-            let exitCode: Int32 =
-                switch failure.error.domain {
-                case .user: 78
-                case .external: 69
-                case .data: 65
-                case .engine: 70
-                }
-            let retryable = if case .withBackoff = failure.error.retry { true } else { false }
-            self.init(failure.description, exitCode: exitCode, node: failure.node, isRetryable: retryable)
+            self.init(failure.description, failure.error, node: failure.node)
+        case let error as OperatorError:
+            self.init(error.message, error, node: nil)
         case let error as CheckpointError:
             let retryable = if case .file = error.kind { error.exitCode == 75 } else { false }
             self.init(error.message, exitCode: error.exitCode, isRetryable: retryable)
         default:
             self.init("internal error: \(error)", exitCode: 70)
         }
+    }
+
+    private init(_ message: String, _ error: OperatorError, node: String?) {
+        let exitCode: Int32 =
+            switch error.domain {
+            case .user: 78
+            case .external: 69
+            case .data: 65
+            case .engine: 70
+            }
+        let retryable = if case .withBackoff = error.retry { true } else { false }
+        self.init(message, exitCode: exitCode, node: node, isRetryable: retryable)
     }
 }

@@ -43,11 +43,13 @@ final class TableRefresh {
     /// Begins to load beside the stream; the thread ends with it. One at a time.
     func start() {
         state.withLock { $0 = .loading }
-        startThread("the refresh of a lookup table") { [loader, shape, state] in
-            let outcome = TableRefresh.load(loader, shape)
-            // Nothing on this thread holds the table any more once it lies in the lock.
-            state.signal { $0 = .done(outcome) }
-        }
+        do throws(OperatorError) {
+            try startThread("the refresh of a lookup table") { [loader, shape, state] in
+                let outcome = TableRefresh.load(loader, shape)
+                // Nothing on this thread holds the table any more once it lies in the lock.
+                state.signal { $0 = .done(outcome) }
+            }
+        } catch { state.signal { $0 = .done(.failed(error)) } }
     }
 
     /// What a load that was begun has brought, once; nil as long as it lasts, or where none was begun.
