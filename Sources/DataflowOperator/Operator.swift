@@ -87,6 +87,10 @@ public protocol Operator: AnyObject, SendableMetatype {
     /// - Throws: all findings at once, each with its place in the pipeline file.
     static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream]
 
+    /// What deserves a warning though it runs, and only the streams of the inputs tell; for the rest there is
+    /// `OperatorConfig.validate()`. Default: nothing. Called after `outputs` succeeded; `Diagnostic.warning(field:_:)`.
+    static func warnings(_ config: Config, inputs: [Stream]) -> [Diagnostic]
+
     /// Which columns of each input the node needs so that it can give the columns in `downstream`, which are those that are
     /// read of the main output and of the ports of ``ports(_:)``. Default: all. Called after `outputs` succeeded.
     static func columnsUsed(_ config: Config, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet]
@@ -97,6 +101,8 @@ public protocol Operator: AnyObject, SendableMetatype {
 
 extension Operator {
     public static func ports(_ config: Config) -> [ExtraPort] { info.extraPorts }
+
+    public static func warnings(_ config: Config, inputs: [Stream]) -> [Diagnostic] { [] }
 
     public static func columnsUsed(_ config: Config, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet] {
         inputs.map { _ in .all }

@@ -26,6 +26,7 @@ public struct OperatorDescriptor: Sendable {
     public let lint: @Sendable (ConfigNode) -> [Diagnostic]
     public let ports: @Sendable (any OperatorConfig) -> [ExtraPort]
     public let outputs: @Sendable (any OperatorConfig, [Stream]) throws(ConfigError) -> [Stream]
+    public let warnings: @Sendable (any OperatorConfig, [Stream]) -> [Diagnostic]
     public let columnsUsed: @Sendable (any OperatorConfig, [Stream], ColumnSet) -> [ColumnSet]
     /// The settings that define what the node's state means, as text; see ``FieldTraits/definesState``.
     public let stateSettings: @Sendable (any OperatorConfig) -> [(name: String, text: String)]
@@ -73,6 +74,7 @@ public struct OperatorDescriptor: Sendable {
             lint: { node in O.Config.schema.lint(node) },
             ports: { config in O.ports(cast(config, O.self)) },
             outputs: { (config, inputs) throws(ConfigError) in try O.outputs(cast(config, O.self), inputs: inputs) },
+            warnings: { config, inputs in O.warnings(cast(config, O.self), inputs: inputs) },
             columnsUsed: { config, inputs, downstream in
                 O.columnsUsed(cast(config, O.self), inputs: inputs, downstream: downstream)
             },

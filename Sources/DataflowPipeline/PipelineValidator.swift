@@ -217,6 +217,8 @@ struct PipelineValidator {
                 collector.append(contentsOf: error.diagnostics.map { located($0, in: declaration) })
             }
             guard let outputs, checkDelivery(declaration, streams) else { continue }
+            let warnings = declaration.descriptor.warnings(config, streams)
+            collector.append(contentsOf: warnings.map { located($0, in: declaration) })
             var commits = false
             if case .sink(let twoPhase, _) = declaration.descriptor.factory { commits = twoPhase }
             placed[declaration.name] = nodes.count

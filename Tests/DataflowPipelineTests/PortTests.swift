@@ -131,4 +131,21 @@ private func validate(_ nodes: String) throws -> PipelineDefinition {
         let task = try #require(plan.tasks.first { $0.stages[0].node.name == "all" })
         #expect(task.inputs.map { plan.exchanges[$0].inputPort.index } == [0, 1])
     }
+
+    @Test func `what only the streams tell is a warning at its setting`() throws {
+        let definition = try validate(
+            """
+              timed: { type: select, from: rows, columns: { id: id, at: now() }, event_time: { column: at } }
+              counts:
+                type: window-agg
+                from: timed
+                group_by: [id]
+                window: { tumbling: 10s }
+                aggregates: { n: count(*) }
+              out: { type: stdout-sink, from: counts }
+            """)
+        #expect(definition.warnings.map(\.code) == ["processing-time"])
+        #expect(definition.warnings.map(\.path) == ["nodes.counts.window"])
+        #expect(definition.warnings.map(\.mark.line) == [10])
+    }
 }

@@ -18,6 +18,20 @@ public final class WindowAgg: Transform {
         return [plan.output(inputs[0]), Stream(inputs[0].schema)]
     }
 
+    public static func warnings(_ config: WindowAggConfig, inputs: [Stream]) -> [Diagnostic] {
+        switch config.window.kind {
+        case .global, .count: return []
+        case .tumbling, .sliding, .session:
+            guard config.time == nil, let time = inputs[0].eventTime else { return [] }
+            return [
+                .warning(
+                    field: "window", code: "processing-time",
+                    "these windows are over the time of processing, though the input has the event time `\(time)`: results depend on when the pipeline runs",
+                    hint: "write `time: \(time)`")
+            ]
+        }
+    }
+
     public static func columnsUsed(
         _ config: WindowAggConfig, inputs: [Stream], downstream: ColumnSet
     ) -> [ColumnSet] {

@@ -92,6 +92,13 @@ public struct WindowAggConfig: OperatorConfig {
                         hint: "name the column of the event time: `time: …`"))
             }
         }
+        if let grid = window.kind.grid, grid.size / grid.every >= 1000 {
+            found.append(
+                .warning(
+                    field: "window",
+                    "each row is in \(grid.size / grid.every) windows, and each of them is merged and written on its own when it closes",
+                    hint: "a longer `every` costs less"))
+        }
         if stateTTL != nil, window.kind != .global {
             found.append(meaningless("state_ttl", "with windows: their state goes when they have closed"))
         }

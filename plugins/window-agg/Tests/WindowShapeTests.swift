@@ -5,6 +5,7 @@ import Testing
 @testable import WindowAgg
 
 @Suite struct WindowShapeTests {
+    private static let second = Duration.seconds(1)
     private static func node(_ entries: [(String, String)]) -> ConfigNode {
         .mapping(entries.map { ($0.0, .text($0.1)) })
     }
@@ -85,7 +86,6 @@ import Testing
         #expect(try settings([("n", "count(*)")], window: .session(.seconds(1))).emission == .onClose)
     }
 
-    private static let second = Duration.seconds(1)
     static let combinations: [(WindowShape, String?, Duration, Emission?, Duration?, String?)] = [
         (.global, "t", .zero, nil, nil, "`time` has no meaning with `window: global`"),
         (
@@ -126,5 +126,34 @@ import Testing
         var config = try settings([("n", "count(*)")], window: window, time: time, lateness: lateness, emit: emit)
         config.stateTTL = ttl
         #expect(config.validate().first?.message == message)
+    }
+
+    @Test func `windows over the time of processing behind event time are a warning`() throws {
+        let schema = Schema([Field("at", .timestamp), Field("x", .int64)])
+        let timed = Stream(schema, eventTime: "at")
+        func messages(_ window: WindowShape, time: String? = nil, _ input: Stream) throws -> [String] {
+            WindowAgg.warnings(try settings([("n", "count(*)")], window: window, time: time), inputs: [input])
+                .map(\.message)
+        }
+        let warning =
+            "these windows are over the time of processing, though the input has the event time `at`: results depend on when the pipeline runs"
+        #expect(try messages(.tumbling(WindowShapeTests.second), timed) == [warning])
+        #expect(try messages(.session(WindowShapeTests.second), timed) == [warning])
+        #expect(try messages(.tumbling(WindowShapeTests.second), time: "at", timed) == [])
+        #expect(try messages(.tumbling(WindowShapeTests.second), Stream(schema)) == [])
+        #expect(try messages(.count(3), timed) == [])
+    }
+
+    @Test func `very many windows a row are a warning`() throws {
+        func findings(every: Duration) throws -> [Diagnostic] {
+            try settings([("n", "count(*)")], window: .sliding(.seconds(86_400), every: every), time: "at").validate()
+        }
+        let found = try findings(every: .seconds(7))
+        #expect(found.map(\.severity) == [.warning])
+        #expect(
+            found.map(\.message) == [
+                "each row is in 12342 windows, and each of them is merged and written on its own when it closes"
+            ])
+        #expect(try findings(every: .seconds(120)) == [])
     }
 }
