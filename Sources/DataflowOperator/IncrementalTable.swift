@@ -101,52 +101,42 @@ public final class IncrementalTable {
     // MARK: Changes
 
     /// Says that the rows of these numbers come into being, or are about to change. Numbers may repeat. O(numbers).
-    public func willChange(_ ids: UnsafeBufferPointer<Int32>, _ rows: Rows) {
-        reserve(ids)
-        if position < end { save(ids, rows) }
-        let marks = marks
-        for id in ids {
-            let bit: UInt64 = 1 << UInt64(id & 63)
-            marks[Int(id) >> 6].changed |= bit
-            marks[Int(id) >> 6].live |= bit
-        }
-    }
+    public func willChange(_ ids: UnsafeBufferPointer<Int32>, _ rows: Rows) { mark(ids, live: true, rows) }
 
     /// Says that the rows of these numbers come into being, or are about to change.
     public func willChange(_ ids: [Int32], _ rows: Rows) { ids.withUnsafeBufferPointer { willChange($0, rows) } }
 
     /// Says that one row comes into being or is about to change. While a snapshot is under way this reads the rows around it too.
-    public func willChange(_ id: Int32, _ rows: Rows) {
-        withUnsafePointer(to: id) { id in
-            let ids = UnsafeBufferPointer(start: id, count: 1)
-            reserve(ids)
-            saveAround(id.pointee, rows)
-            willChange(ids, rows)
-        }
-    }
+    public func willChange(_ id: Int32, _ rows: Rows) { mark(id, live: true, rows) }
 
     /// Says that the rows of these numbers are about to go. Numbers may repeat. O(numbers).
-    public func willRemove(_ ids: UnsafeBufferPointer<Int32>, _ rows: Rows) {
-        reserve(ids)
-        if position < end { save(ids, rows) }
-        let marks = marks
-        for id in ids {
-            let bit: UInt64 = 1 << UInt64(id & 63)
-            marks[Int(id) >> 6].changed |= bit
-            marks[Int(id) >> 6].live &= ~bit
-        }
-    }
+    public func willRemove(_ ids: UnsafeBufferPointer<Int32>, _ rows: Rows) { mark(ids, live: false, rows) }
 
     /// Says that the rows of these numbers are about to go.
     public func willRemove(_ ids: [Int32], _ rows: Rows) { ids.withUnsafeBufferPointer { willRemove($0, rows) } }
 
     /// Says that one row is about to go. While a snapshot is under way this reads the rows around it too.
-    public func willRemove(_ id: Int32, _ rows: Rows) {
+    public func willRemove(_ id: Int32, _ rows: Rows) { mark(id, live: false, rows) }
+
+    private func mark(_ ids: UnsafeBufferPointer<Int32>, live: Bool, _ rows: Rows) {
+        reserve(ids)
+        if position < end { save(ids, rows) }
+        let marks = marks
+        let all: UInt64 = live ? .max : 0
+        for id in ids {
+            let bit: UInt64 = 1 << UInt64(id & 63)
+            let word = marks + (Int(id) >> 6)
+            word.pointee.changed |= bit
+            word.pointee.live = (word.pointee.live & ~bit) | (all & bit)
+        }
+    }
+
+    private func mark(_ id: Int32, live: Bool, _ rows: Rows) {
         withUnsafePointer(to: id) { id in
             let ids = UnsafeBufferPointer(start: id, count: 1)
             reserve(ids)
             saveAround(id.pointee, rows)
-            willRemove(ids, rows)
+            mark(ids, live: live, rows)
         }
     }
 

@@ -1,13 +1,13 @@
 import DataflowOperator
 
 /// Pairs rows whose times lie close together, as soon as both are there.
-final class IntervalJoin: JoinStage {
+final class IntervalJoin: TimedJoinStage {
     private let plan: JoinPlan
     /// µs: how far the right row's time may lie before the left row's, and behind it.
     private let before: Int64
     private let after: Int64
-    private let tables: JoinTables
-    private let hasEventTime: Bool
+    let tables: JoinTables
+    let hasEventTime: Bool
     /// Rows before this time find the rows that they might have matched gone.
     private var horizon = Int64.min
 
@@ -18,7 +18,7 @@ final class IntervalJoin: JoinStage {
     private var position = 0
     private var cursor = TimeIndex.Cursor()
     private var isSeeking = false
-    private var target: Int64?
+    var target: Int64?
 
     init(_ plan: JoinPlan, before: Int64, after: Int64, _ context: OperatorContext) {
         self.plan = plan
@@ -28,15 +28,16 @@ final class IntervalJoin: JoinStage {
         hasEventTime = plan.output.eventTime != nil
     }
 
-    var heldRows: [Int] { tables.heldRows }
-
     func open(restoring state: StateSnapshot) throws(OperatorError) { horizon = try tables.restore(state) }
 
     func process(_ batch: RecordBatch, side: Int, into output: inout OutputBuffer) -> Progress {
         let (horizon, lateness) = (horizon, plan.allowedLateness)
-        arrived = tables.take(batch, side: side, &output) { time, mark in
-            // The horizon is passed only by rows of a split that was left out as idle.
-            time < horizon || (mark != .min && mark >= saturating(time, plus: lateness)) ? .max : 0
+        arrived = tables.take(batch, side: side, &output) { times, marks in
+            (0..<times.count).map { row in
+                let (time, mark) = (times[row], marks?[row] ?? .min)
+                // The horizon is passed only by rows of a split that was left out as idle.
+                return time < horizon || (mark != .min && mark >= saturating(time, plus: lateness)) ? .max : 0
+            }
         }
         arrivedSide = side
         position = 0
@@ -82,22 +83,6 @@ final class IntervalJoin: JoinStage {
 
     // MARK: Time
 
-    func advance(to watermark: Watermark, into output: inout OutputBuffer) -> Progress {
-        switch watermark {
-        case .idle:
-            if hasEventTime { output.emit(watermark) }
-            return .done
-        case .time(let time):
-            target = time
-            return resume(into: &output)
-        }
-    }
-
-    func finish(into output: inout OutputBuffer) -> Progress {
-        target = .max
-        return resume(into: &output)
-    }
-
     func resume(into output: inout OutputBuffer) -> Progress {
         guard pair(&output) else { return .more }
         guard let target else { return .done }
@@ -133,8 +118,4 @@ final class IntervalJoin: JoinStage {
     }
 
     func snapshot() -> StateSnapshot { tables.snapshot(progress: horizon) }
-
-    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
-        tables.continueSnapshot(until: deadline, into: &snapshot)
-    }
 }

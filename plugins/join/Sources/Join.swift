@@ -86,6 +86,39 @@ protocol JoinStage: AnyObject {
     var heldRows: [Int] { get }
 }
 
+/// A stage that holds rows of both sides and works off what a watermark has made due.
+protocol TimedJoinStage: JoinStage {
+    var tables: JoinTables { get }
+    /// Whether what leaves has event time: without it nobody behind is told of watermarks.
+    var hasEventTime: Bool { get }
+    /// The watermark that is being worked off by `resume`.
+    var target: Int64? { get set }
+}
+
+extension TimedJoinStage {
+    var heldRows: [Int] { tables.heldRows }
+
+    func advance(to watermark: Watermark, into output: inout OutputBuffer) -> Progress {
+        switch watermark {
+        case .idle:
+            if hasEventTime { output.emit(watermark) }
+            return .done
+        case .time(let time):
+            target = time
+            return resume(into: &output)
+        }
+    }
+
+    func finish(into output: inout OutputBuffer) -> Progress {
+        target = .max
+        return resume(into: &output)
+    }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        tables.continueSnapshot(until: deadline, into: &snapshot)
+    }
+}
+
 /// `join`.
 public enum JoinPlugin: Plugin {
     public static let operators: [OperatorDescriptor] = [.transform(Join.self)]

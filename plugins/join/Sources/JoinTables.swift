@@ -38,11 +38,12 @@ final class JoinTables {
 
     /// Takes in the rows of a batch that can still match; the others are sent to their ports and counted.
     ///
-    /// - Parameter firstWindow: for a row's time and mark (`Int64.min`: not behind), the start of the first window
-    ///   that counts it, or `Int64.max` where the row is late.
+    /// - Parameter firstWindows: for the rows' times and, where some are behind, their marks (`Int64.min`: not behind): the
+    ///   start of the first window that counts each, or `Int64.max` where the row is late. Called once a batch.
     /// - Returns: their numbers.
     func take(
-        _ batch: RecordBatch, side: Int, _ output: inout OutputBuffer, firstWindow: (Int64, Int64) -> Int64
+        _ batch: RecordBatch, side: Int, _ output: inout OutputBuffer,
+        firstWindows: (_ times: Values<Int64>, _ marks: Values<Int64>?) -> [Int64]
     ) -> [Int32] {
         var rows = batch
         let time = plan.times[side]
@@ -55,10 +56,7 @@ final class JoinTables {
             rows = rows.filter(validity)
         }
         let errors = batch.rowCount - rows.rowCount
-        var windows: [Int64] = []
-        if let times = rows.columns[time].int64Values {
-            windows = (0..<rows.rowCount).map { firstWindow(times[$0], rows.splitWatermark?[$0] ?? .min) }
-        }
+        var windows = rows.columns[time].int64Values.map { firstWindows($0, rows.splitWatermark) } ?? []
         var late = 0
         if windows.contains(.max) {
             let inTime = Bitmap(count: rows.rowCount) { windows[$0] != .max }

@@ -1,7 +1,7 @@
 import DataflowOperator
 
 /// Pairs rows of the same window, when it closes.
-final class WindowJoin: JoinStage {
+final class WindowJoin: TimedJoinStage {
     /// A window on its way out.
     private struct Closing {
         enum Phase { case pairs, unmatched(side: Int) }
@@ -20,15 +20,15 @@ final class WindowJoin: JoinStage {
 
     private let plan: JoinPlan
     private let grid: WindowGrid
-    private let tables: JoinTables
-    private let hasEventTime: Bool
+    let tables: JoinTables
+    let hasEventTime: Bool
     /// Windows that start before this are closed.
     private var nextOpen = Int64.min
     /// The first right row of each key in the window that is being closed; 0: none.
     private var heads: [Int32] = []
 
     // Work left undone by a call that answered `.more`.
-    private var target: Int64?
+    var target: Int64?
     private var closing: Closing?
 
     init(_ plan: JoinPlan, _ grid: WindowGrid, _ context: OperatorContext) {
@@ -38,35 +38,20 @@ final class WindowJoin: JoinStage {
         hasEventTime = plan.output.eventTime != nil
     }
 
-    var heldRows: [Int] { tables.heldRows }
-
     func open(restoring state: StateSnapshot) throws(OperatorError) { nextOpen = try tables.restore(state) }
 
     func process(_ batch: RecordBatch, side: Int, into output: inout OutputBuffer) -> Progress {
         let (grid, nextOpen, lateness) = (grid, nextOpen, plan.allowedLateness)
-        _ = tables.take(batch, side: side, &output) { time, mark in
-            var first = max(grid.firstStart(endingBehind: time), nextOpen)
-            // A window counts the row while the row's split has not passed its end.
-            if mark != .min { first = max(first, grid.firstStart(endingBehind: saturating(mark, plus: -lateness))) }
-            return first > grid.lastStart(time) ? .max : first
+        _ = tables.take(batch, side: side, &output) { times, marks in
+            (0..<times.count).map { row in
+                let (time, mark) = (times[row], marks?[row] ?? .min)
+                var first = max(grid.firstStart(endingBehind: time), nextOpen)
+                // A window counts the row while the row's split has not passed its end.
+                if mark != .min { first = max(first, grid.firstStart(endingBehind: saturating(mark, plus: -lateness))) }
+                return first > grid.lastStart(time) ? .max : first
+            }
         }
         return .done
-    }
-
-    func advance(to watermark: Watermark, into output: inout OutputBuffer) -> Progress {
-        switch watermark {
-        case .idle:
-            if hasEventTime { output.emit(watermark) }
-            return .done
-        case .time(let time):
-            target = time
-            return resume(into: &output)
-        }
-    }
-
-    func finish(into output: inout OutputBuffer) -> Progress {
-        target = .max
-        return resume(into: &output)
     }
 
     func resume(into output: inout OutputBuffer) -> Progress {
@@ -198,8 +183,4 @@ final class WindowJoin: JoinStage {
     }
 
     func snapshot() -> StateSnapshot { tables.snapshot(progress: nextOpen) }
-
-    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
-        tables.continueSnapshot(until: deadline, into: &snapshot)
-    }
 }
