@@ -210,7 +210,7 @@ enum Casts {
             return { arguments, rows, evaluation in
                 let step = arguments[0].stride
                 arguments[0].text.withUnsafeViews { views in
-                    for row in 0..<rows where !isUTF8(views.bytes(row &* step)) {
+                    for row in 0..<rows where !isValidUTF8(views.bytes(row &* step)) {
                         evaluation.fail(row, RowError(.invalidCast, "cannot cast bytes to string: they are not UTF-8"))
                     }
                 }
@@ -218,36 +218,6 @@ enum Casts {
             }
         case .string, .list, .structure: return nil
         }
-    }
-
-    static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        if TextKernels.isASCII(bytes) { return true }
-        // An UTF-8 check without a copy: the standard library's validating initialiser would allocate.
-        var position = 0
-        while position < bytes.count {
-            let lead = bytes[position]
-            if lead < 0x80 {
-                position += 1
-                continue
-            }
-            let length: Int
-            var low: UInt8 = 0x80
-            var high: UInt8 = 0xBF
-            switch lead {
-            case 0xC2...0xDF: length = 2
-            case 0xE0: (length, low) = (3, 0xA0)
-            case 0xED: (length, high) = (3, 0x9F)
-            case 0xE1...0xEF: length = 3
-            case 0xF0: (length, low) = (4, 0x90)
-            case 0xF1...0xF3: length = 4
-            case 0xF4: (length, high) = (4, 0x8F)
-            default: return false
-            }
-            guard position + length <= bytes.count, (low...high).contains(bytes[position + 1]) else { return false }
-            for i in 2..<max(length, 2) where bytes[position + i] & 0xC0 != 0x80 { return false }
-            position += length
-        }
-        return true
     }
 
     private static func written<A: FixedElement>(

@@ -34,7 +34,7 @@ struct TextOutput: ~Copyable {
     var rowByteCount: Int { position - rowStart }
 
     /// Whether the row that is being written is UTF-8 so far.
-    var isRowUTF8: Bool { Casts.isUTF8(UnsafeRawBufferPointer(start: memory + rowStart, count: rowByteCount)) }
+    var isRowUTF8: Bool { isValidUTF8(UnsafeRawBufferPointer(start: memory + rowStart, count: rowByteCount)) }
 
     @inline(__always)
     private mutating func reserve(_ count: Int) {

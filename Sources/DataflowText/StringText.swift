@@ -1,3 +1,5 @@
+import DataflowColumnar
+
 // Strings and bytes as JSON strings, and base64.
 
 private let hexDigits = [UInt8]("0123456789abcdef".utf8)
@@ -88,48 +90,4 @@ extension TextBuffer {
         }
         commit(out)
     }
-}
-
-/// Whether the bytes are valid UTF-8 (RFC 3629). ASCII is checked sixteen bytes at a time. O(bytes).
-public func isValidUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    var at = 0
-    let count = bytes.count
-    while at < count {
-        if at &+ 16 <= count {
-            let block = bytes.loadUnaligned(fromByteOffset: at, as: SIMD16<UInt8>.self)
-            if !any(block .>= 0x80) {
-                at &+= 16
-                continue
-            }
-        }
-        let first = bytes[at]
-        if first < 0x80 {
-            at &+= 1
-            continue
-        }
-        let length: Int
-        var second: ClosedRange<UInt8> = 0x80...0xBF
-        switch first {
-        case 0xC2...0xDF: length = 2
-        case 0xE0:
-            length = 3
-            second = 0xA0...0xBF
-        case 0xED:
-            length = 3
-            second = 0x80...0x9F
-        case 0xE1...0xEF: length = 3
-        case 0xF0:
-            length = 4
-            second = 0x90...0xBF
-        case 0xF4:
-            length = 4
-            second = 0x80...0x8F
-        case 0xF1...0xF3: length = 4
-        default: return false
-        }
-        guard at + length <= count, second.contains(bytes[at + 1]) else { return false }
-        for i in 2..<max(length, 2) where bytes[at + i] & 0xC0 != 0x80 { return false }
-        at += length
-    }
-    return true
 }

@@ -109,16 +109,6 @@ private func json(_ column: Column) -> [String] {
             ])
     }
 
-    @Test func `invalid UTF-8 is recognised`() {
-        for bad: [UInt8] in [
-            [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0x80], [0xF0, 0x8F, 0xBF, 0xBF],
-        ] {
-            #expect(!bad.withUnsafeBytes { isValidUTF8($0) })
-            #expect(!(Array("a text in front of it".utf8) + bad).withUnsafeBytes { isValidUTF8($0) })
-        }
-        #expect(Array("é€😀 and plain text in a row".utf8).withUnsafeBytes { isValidUTF8($0) })
-    }
-
     @Test func `lists and structs nest, also in slices`() {
         let type = DataType.list(.structure([Field("a", .int64), Field("b\"", .list(.string))]))
         let column = Column(

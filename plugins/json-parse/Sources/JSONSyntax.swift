@@ -1,3 +1,5 @@
+import DataflowColumnar
+
 /// Finds where a text stops being JSON. simdjson says only that it does; this is slow and runs on refused texts alone.
 struct JSONSyntax {
     struct Problem {
@@ -198,31 +200,7 @@ struct JSONSyntax {
     }
 
     private mutating func multibyte() {
-        // RFC 3629: which second bytes may follow a first one.
-        let first = bytes[at]
-        let length: Int
-        var second: ClosedRange<UInt8> = 0x80...0xBF
-        switch first {
-        case 0xC2...0xDF: length = 2
-        case 0xE0:
-            length = 3
-            second = 0xA0...0xBF
-        case 0xED:
-            length = 3
-            second = 0x80...0x9F
-        case 0xE1...0xEF: length = 3
-        case 0xF0:
-            length = 4
-            second = 0x90...0xBF
-        case 0xF4:
-            length = 4
-            second = 0x80...0x8F
-        case 0xF1...0xF3: length = 4
-        default: return fail("the text is not valid UTF-8")
-        }
-        guard at + length <= bytes.count, second.contains(bytes[at + 1]),
-            bytes[(at + 1)..<(at + length)].allSatisfy({ $0 & 0xC0 == 0x80 })
-        else { return fail("the text is not valid UTF-8") }
+        guard let length = utf8SequenceLength(bytes, at: at) else { return fail("the text is not valid UTF-8") }
         at += length
     }
 }
