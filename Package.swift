@@ -59,7 +59,8 @@ let plugins = [
     PluginFolder(name: "sample", module: "Sample", libraries: contract),
     PluginFolder(name: "split", module: "Split", libraries: contract),
     PluginFolder(name: "lookup", module: "Lookup", libraries: contract + ["DataflowFiles", "DataflowPostgres"]),
-    PluginFolder(name: "pg-sink", module: "PgSink", libraries: contract + ["DataflowPostgres", "DataflowText"]),
+    PluginFolder(
+        name: "pg-sink", module: "PgSink", libraries: contract + ["DataflowEpochs", "DataflowPostgres", "DataflowText"]),
     PluginFolder(name: "file-sink", module: "FileSink", libraries: contract + ["DataflowText"]),
     PluginFolder(name: "stdout-sink", module: "StdoutSink", libraries: contract + ["DataflowText"]),
 ]
@@ -100,6 +101,8 @@ let package = Package(
         // What several plugins share: files in records, connections to PostgreSQL.
         room("DataflowFiles", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room("DataflowPostgres", ["CPostgreSQL"]),
+        // What sinks with a two-phase commit share: the epoch's rows on disk, and the marker at the target.
+        room("DataflowEpochs", ["DataflowColumnar", "DataflowOperator"]),
         room("DataflowPipeline", contract + ["DataflowOperator", "CYAML"]),
         room("DataflowCheckpoint", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room(
@@ -156,6 +159,7 @@ let package = Package(
         tests("DataflowExpressionTests", ["DataflowExpression", "DataflowColumnar"]),
         tests("DataflowConfigTests", ["DataflowConfig"]),
         tests("DataflowOperatorTests", ["DataflowOperator"] + contract),
+        tests("DataflowEpochsTests", ["DataflowEpochs", "DataflowOperator"]),
         tests(
             "DataflowPipelineTests", ["DataflowPipeline", "DataflowOperator", "DataflowBuiltins"] + contract,
             exclude: ["BadPipelines"]),

@@ -1,4 +1,5 @@
 import DataflowColumnar
+import DataflowEpochs
 import DataflowPostgres
 
 /// The table `dataflow_commits` on the server: reads, claims and advances the row of one sink.

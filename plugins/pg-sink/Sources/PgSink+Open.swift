@@ -1,3 +1,4 @@
+import DataflowEpochs
 public import DataflowOperator
 import DataflowPostgres
 import Logging
@@ -42,7 +43,7 @@ extension PgSink {
     }
 
     public func open(restoring state: StateSnapshot) async throws(OperatorError) {
-        let restoredEpochs = try PgSink.epochs(in: state)
+        let restoredEpochs = try EpochState(restoring: state)
         epochs = restoredEpochs ?? EpochState()
         let fields = stream.schema.fields
         let columns = try await session.run("open \(table)", limit: config.openTimeout) { link in
@@ -81,23 +82,8 @@ extension PgSink {
             let pending = context.restored?.commitPending == true
             EpochLog.removeAll(
                 in: context.stateDirectory,
-                except: pending ? PgSink.logName(lineage: context.lineage, epoch: epochs.last) : nil)
+                except: pending ? EpochLog.name(lineage: context.lineage, epoch: epochs.last) : nil)
         }
-    }
-
-    private static func epochs(in state: StateSnapshot) throws(OperatorError) -> EpochState? {
-        guard let saved = state[stateTable] else { return nil }
-        guard saved.version == 1 else {
-            throw OperatorError(
-                .user, .never, "state_version",
-                "the checkpoint was written by a newer version of pg-sink (state version \(saved.version), expected 1)")
-        }
-        var result: EpochState?
-        for batch in saved.batches where batch.rowCount > 0 {
-            guard let last = batch["last"]?.int64Values, let previous = batch["previous"]?.int64Values else { continue }
-            result = EpochState(last: UInt64(clamping: last[0]), previous: UInt64(clamping: previous[0]))
-        }
-        return result
     }
 
     /// Finds the table, or creates it.

@@ -1,3 +1,4 @@
+import DataflowEpochs
 public import DataflowOperator
 import DataflowPostgres
 import DataflowText
@@ -205,7 +206,7 @@ public final class PgSink: Sink {
         if deletesExistingRows {
             try logged { () throws(EpochLog.Failure) in
                 try made.append(
-                    EpochLog.Frame(kind: .deleteAll, rowCount: 0, hasDeletes: true, hasRows: false),
+                    EpochLog.Frame(.deleteAll, rowCount: 0),
                     UnsafeRawBufferPointer(start: nil, count: 0))
             }
         }
@@ -217,13 +218,7 @@ public final class PgSink: Sink {
         do throws(EpochLog.Failure) {
             return try body()
         } catch {
-            throw OperatorError(
-                .external, error.isInputOutput ? .withBackoff : .never,
-                error.isInputOutput ? "epoch_log_failed" : "epoch_log_damaged",
-                error.isInputOutput
-                    ? "cannot keep the epoch's rows on disk: \(error)"
-                    : "the rows of an epoch that is not committed yet are damaged: \(error); "
-                        + "start from the checkpoint before with --restore ID", underlying: error)
+            throw error.operatorError
         }
     }
 
@@ -241,7 +236,7 @@ public final class PgSink: Sink {
 
     public func prepareCommit(_ checkpoint: CheckpointID) async throws(OperatorError) -> [Committable] {
         guard let log else { return [] }
-        let name = PgSink.logName(lineage: context.lineage, epoch: checkpoint.number)
+        let name = EpochLog.name(lineage: context.lineage, epoch: checkpoint.number)
         try logged { () throws(EpochLog.Failure) in try log.seal(as: name) }
         let committable = Committable(
             epoch: checkpoint.number, previous: epochs.last, file: name, length: log.length, rowCount: log.rowCount)
@@ -315,24 +310,8 @@ public final class PgSink: Sink {
         return error(for: refusal)
     }
 
-    static func logName(lineage: String, epoch: UInt64) -> String {
-        let safe = lineage.unicodeScalars.filter {
-            $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil)
-        }
-        return "epoch-\(String(String.UnicodeScalarView(safe)))-\(epoch).log"
-    }
-
-    static let stateTable = "epochs"
-    private static let stateSchema = Schema([
-        Field("last", .int64, nullable: false), Field("previous", .int64, nullable: false),
-    ])
-
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
-        guard exactlyOnce else { return [] }
-        let row = RecordBatch(
-            PgSink.stateSchema,
-            [.int64([Int64(clamping: epochs.last)]), .int64([Int64(clamping: epochs.previous)])])
-        return [StateTable(PgSink.stateTable, version: 1, distribution: .subtask, [row])]
+        exactlyOnce ? epochs.snapshot : []
     }
 
     public func close() async {

@@ -1,5 +1,25 @@
 import DataflowColumnar
+import DataflowEpochs
 import DataflowPostgres
+
+extension EpochLog.Frame {
+    /// What a frame asks for.
+    enum Kind: UInt8 {
+        /// Rows for a COPY straight into the table.
+        case append = 1
+        /// Rows for the stage, to be merged.
+        case upsert = 2
+        /// Removes all rows of the table: the first frame of a history that replaces what it finds.
+        case deleteAll = 3
+    }
+
+    init(_ kind: Kind, rowCount: Int, hasDeletes: Bool = false, hasRows: Bool = true) {
+        self.init(kind: kind.rawValue, flags: (hasDeletes ? 1 : 0) | (hasRows ? 2 : 0), rowCount: rowCount)
+    }
+
+    var hasDeletes: Bool { flags & 1 != 0 }
+    var hasRows: Bool { flags & 2 != 0 }
+}
 
 /// Puts encoded rows into the open transaction, and finds out which of them the server refuses.
 struct SegmentWriter {
@@ -88,11 +108,11 @@ struct SegmentWriter {
     /// How the rows of `range` are to be applied.
     func frame(_ segment: RowStore, _ range: Range<Int>) -> EpochLog.Frame {
         guard statements.isUpsert else {
-            return EpochLog.Frame(kind: .append, rowCount: range.count, hasDeletes: false, hasRows: true)
+            return EpochLog.Frame(.append, rowCount: range.count)
         }
         let deletes = segment.deletes[range]
         return EpochLog.Frame(
-            kind: .upsert, rowCount: range.count, hasDeletes: deletes.contains(true), hasRows: deletes.contains(false))
+            .upsert, rowCount: range.count, hasDeletes: deletes.contains(true), hasRows: deletes.contains(false))
     }
 
     /// Applies a frame, of a segment or of the log.
@@ -100,7 +120,9 @@ struct SegmentWriter {
         _ frame: EpochLog.Frame, _ bytes: UnsafeRawBufferPointer, to link: PgLink, before: String = ""
     ) throws(PgFailure) {
         let connection = link.connection
-        switch frame.kind {
+        switch EpochLog.Frame.Kind(rawValue: frame.kind) {
+        case nil:
+            throw PgFailure(.configuration, "the epoch log asks for \(frame.kind), which a newer version has written")
         case .deleteAll:
             try connection.execute(before + statements.deleteAll)
         case .append:

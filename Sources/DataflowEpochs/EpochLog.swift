@@ -1,50 +1,59 @@
 import DataflowColumnar
+package import DataflowOperator
 import Glibc
 
-/// The rows of one epoch that the server has accepted, on disk, so that they can be sent again when the connection or
+/// The rows of one epoch that the target has accepted, on disk, so that they can be sent again when the connection or
 /// the commit is lost, also by a later process.
 ///
-/// A file is a sequence of frames, each with a length and a checksum; what stands in a frame is what goes to the server.
+/// A file is a sequence of frames, each with a length and a checksum; what a frame holds is the sink's affair.
 /// The file is called `open.log` until ``seal(as:)`` has made it durable under the epoch's own name.
 /// Owns a file descriptor; used on the sink's task only.
-final class EpochLog {
-    /// What a frame asks for.
-    enum Kind: UInt8 {
-        /// Rows for a COPY straight into the table.
-        case append = 1
-        /// Rows for the stage, to be merged.
-        case upsert = 2
-        /// Removes all rows of the table: the first frame of a history that replaces what it finds.
-        case deleteAll = 3
-    }
+package final class EpochLog {
+    /// What the sink wants to know of a frame besides its bytes.
+    package struct Frame: Equatable, Sendable {
+        /// Kinds and flags mean what the sink says they mean.
+        package var kind: UInt8
+        package var flags: UInt8
+        package var rowCount: Int
 
-    struct Frame {
-        var kind: Kind
-        var rowCount: Int
-        var hasDeletes: Bool
-        var hasRows: Bool
+        package init(kind: UInt8, flags: UInt8 = 0, rowCount: Int) {
+            self.kind = kind
+            self.flags = flags
+            self.rowCount = rowCount
+        }
     }
 
     /// What is wrong with a log, with the file's name.
-    struct Failure: Error, CustomStringConvertible {
-        var path: String
-        var reason: String
+    package struct Failure: Error, CustomStringConvertible {
+        package var path: String
+        package var reason: String
         /// The disk failed or is full, rather than the content being damaged.
-        var isInputOutput: Bool
-        var description: String { "\(path): \(reason)" }
+        package var isInputOutput: Bool
+        package var description: String { "\(path): \(reason)" }
+
+        /// As the run reports it.
+        package var operatorError: OperatorError {
+            OperatorError(
+                .external, isInputOutput ? .withBackoff : .never,
+                isInputOutput ? "epoch_log_failed" : "epoch_log_damaged",
+                isInputOutput
+                    ? "cannot keep the epoch's rows on disk: \(self)"
+                    : "the rows of an epoch that is not committed yet are damaged: \(self); "
+                        + "start from the checkpoint before with --restore ID", underlying: self)
+        }
     }
 
     private static let magic: UInt32 = 0x4446_504c  // "DFPL"
     private static let headerBytes = 40
 
     private let descriptor: Int32
-    private(set) var path: String
-    private(set) var length = 0
-    private(set) var rowCount = 0
+    package private(set) var path: String
+    package private(set) var length = 0
+    package private(set) var rowCount = 0
     private let directory: String
 
     /// A new, empty log in `directory`; an unfinished one of an earlier process is overwritten.
-    init(creatingIn directory: String) throws(Failure) {
+    package init(creatingIn directory: String) throws(Failure) {
         self.directory = directory
         path = directory + "/open.log"
         descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
@@ -54,7 +63,7 @@ final class EpochLog {
     /// An epoch's log of an earlier call of ``seal(as:)``.
     ///
     /// - Parameter length: what the log must have; a shorter file is damaged, what stands behind it is ignored.
-    init(opening name: String, in directory: String, length: Int) throws(Failure) {
+    package init(opening name: String, in directory: String, length: Int) throws(Failure) {
         self.directory = directory
         path = directory + "/" + name
         descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
@@ -74,18 +83,15 @@ final class EpochLog {
     }
 
     /// Adds a frame behind the others. The bytes are with the operating system when this returns, not yet on the disk.
-    func append(_ frame: Frame, _ bytes: UnsafeRawBufferPointer) throws(Failure) {
+    package func append(_ frame: Frame, _ bytes: UnsafeRawBufferPointer) throws(Failure) {
         var words: [UInt64] = [
-            UInt64(EpochLog.magic) | UInt64(frame.kind.rawValue) << 32 | (frame.hasDeletes ? 1 << 40 : 0)
-                | (frame.hasRows ? 1 << 41 : 0),
+            UInt64(EpochLog.magic) | UInt64(frame.kind) << 32 | UInt64(frame.flags) << 40,
             UInt64(frame.rowCount), UInt64(bytes.count), RowHash.hash(bytes),
         ]
         words.append(words.withUnsafeBytes { RowHash.hash($0) })
         let start = length
         do throws(Failure) {
-            let header = ByteStore(capacity: EpochLog.headerBytes)
-            words.withUnsafeBytes { header.append($0) }
-            try write(header[0..<header.count])
+            try words.withUnsafeBytes { header in Result { () throws(Failure) in try write(header) } }.get()
             try write(bytes)
         } catch {
             // Half a frame must not stand in front of the next one.
@@ -96,39 +102,43 @@ final class EpochLog {
     }
 
     /// Reads all frames in order; each is lent to `body` after its checksum was verified.
-    func replay<E: Error>(_ body: (Frame, UnsafeRawBufferPointer) throws(E) -> Void) throws(E) -> Result<Void, Failure>
-    {
-        let store = ByteStore()
+    package func replay<E: Error>(_ body: (Frame, UnsafeRawBufferPointer) throws(E) -> Void) throws(E) -> Result<
+        Void, Failure
+    > {
+        var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 64)
+        defer { memory.deallocate() }
         var offset = 0
         while offset < length {
-            let header = ByteStore(capacity: EpochLog.headerBytes)
-            if let failure = read(EpochLog.headerBytes, at: offset, into: header) { return .failure(failure) }
-            let words = (0..<5).map { index in
-                header[0..<EpochLog.headerBytes].load(fromByteOffset: index * 8, as: UInt64.self)
-            }
-            guard UInt32(truncatingIfNeeded: words[0]) == EpochLog.magic, RowHash.hash(header[0..<32]) == words[4],
-                let kind = Kind(rawValue: UInt8(truncatingIfNeeded: words[0] >> 32)),
+            var words = [UInt64](repeating: 0, count: 5)
+            if let failure = words.withUnsafeMutableBytes({ read(into: $0, at: offset) }) { return .failure(failure) }
+            guard UInt32(truncatingIfNeeded: words[0]) == EpochLog.magic,
+                words.withUnsafeBytes({ RowHash.hash(UnsafeRawBufferPointer(rebasing: $0[..<32])) }) == words[4],
                 let byteCount = Int(exactly: words[2]), let rowCount = Int(exactly: words[1])
             else { return .failure(damaged("at byte \(offset) there is no frame")) }
             offset += EpochLog.headerBytes
             guard byteCount <= length - offset else {
                 return .failure(damaged("the frame at byte \(offset) is cut off"))
             }
-            store.truncate(to: 0)
-            if let failure = read(byteCount, at: offset, into: store) { return .failure(failure) }
-            guard RowHash.hash(store[0..<byteCount]) == words[3] else {
+            if memory.count < byteCount {
+                memory.deallocate()
+                memory = .allocate(byteCount: max(byteCount, memory.count * 2), alignment: 64)
+            }
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: memory[..<byteCount])
+            if let failure = read(into: bytes, at: offset) { return .failure(failure) }
+            guard RowHash.hash(UnsafeRawBufferPointer(bytes)) == words[3] else {
                 return .failure(damaged("the checksum of the frame at byte \(offset) does not fit"))
             }
             offset += byteCount
             let frame = Frame(
-                kind: kind, rowCount: rowCount, hasDeletes: words[0] >> 40 & 1 != 0, hasRows: words[0] >> 41 & 1 != 0)
-            try body(frame, store[0..<byteCount])
+                kind: UInt8(truncatingIfNeeded: words[0] >> 32), flags: UInt8(truncatingIfNeeded: words[0] >> 40),
+                rowCount: rowCount)
+            try body(frame, UnsafeRawBufferPointer(bytes))
         }
         return .success(())
     }
 
     /// Makes the log durable under `name`: file, then folder.
-    func seal(as name: String) throws(Failure) {
+    package func seal(as name: String) throws(Failure) {
         guard fsync(descriptor) == 0 else { throw EpochLog.failure(path) }
         let target = directory + "/" + name
         guard rename(path, target) == 0 else { throw EpochLog.failure(target) }
@@ -139,13 +149,21 @@ final class EpochLog {
         guard fsync(folder) == 0 else { throw EpochLog.failure(directory) }
     }
 
+    /// The file's name of a history's epoch, once it is sealed.
+    package static func name(lineage: String, epoch: UInt64) -> String {
+        let safe = lineage.unicodeScalars.filter {
+            $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil)
+        }
+        return "epoch-\(String(String.UnicodeScalarView(safe)))-\(epoch).log"
+    }
+
     /// Removes the file of an epoch that was committed. A file that cannot be removed is harmless.
-    static func remove(_ name: String, in directory: String) {
+    package static func remove(_ name: String, in directory: String) {
         unlink(directory + "/" + name)
     }
 
     /// Removes every log in `directory` but `name`: leftovers of epochs that were committed or given up.
-    static func removeAll(in directory: String, except name: String?) {
+    package static func removeAll(in directory: String, except name: String?) {
         guard let folder = opendir(directory) else { return }
         defer { closedir(folder) }
         while let entry = readdir(folder) {
@@ -169,11 +187,11 @@ final class EpochLog {
         }
     }
 
-    private func read(_ count: Int, at offset: Int, into store: ByteStore) -> Failure? {
-        let target = store.extend(by: count)
+    private func read(into target: UnsafeMutableRawBufferPointer, at offset: Int) -> Failure? {
+        guard let base = target.baseAddress else { return nil }
         var done = 0
-        while done < count {
-            let got = pread(descriptor, target + done, count - done, off_t(offset + done))
+        while done < target.count {
+            let got = pread(descriptor, base + done, target.count - done, off_t(offset + done))
             if got < 0 {
                 if errno == EINTR { continue }
                 return EpochLog.failure(path)
