@@ -34,7 +34,7 @@ build: bootstrap ## the release products: dataflow and openfood-api
 demo: ## Open Food Facts from the stand-in API into a private PostgreSQL, and the tables it gives
 	@scripts/demo.sh
 
-test: ## every test, end to end included, with a private PostgreSQL
+test: ## every test, end to end included, with a private PostgreSQL and Kafka broker
 	@scripts/test.sh
 
 soak: ## the long forms of the tests, and the runtime under the thread sanitizer
@@ -52,7 +52,8 @@ format: ## rewrite the sources in the house format
 lint: ## format, scripts, pipelines and texts; changes nothing
 	@scripts/lint.sh
 
-clean: ## delete what was built; stops the private PostgreSQL servers
+clean: ## delete what was built; stops the private servers
 	@for folder in .dataflow/demo-postgres .dataflow/test-postgres; do \
 	    [ ! -d $$folder ] || scripts/postgres.sh remove $$folder; done
+	@[ ! -d .dataflow/test-kafka ] || scripts/kafka.sh remove .dataflow/test-kafka
 	rm -rf $(SCRATCH) .build-tsan .dataflow

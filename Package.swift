@@ -87,6 +87,7 @@ let package = Package(
         // System libraries, found by pkg-config.
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         // C headers over C++ libraries.
@@ -98,9 +99,10 @@ let package = Package(
         room("DataflowExpression", ["DataflowColumnar", "CRE2"]),
         room("DataflowConfig"),
         room("DataflowOperator", contract + ["DataflowText", log]),
-        // What several plugins share: files in records, connections to PostgreSQL.
+        // What several plugins share: files in records, connections to PostgreSQL and Kafka.
         room("DataflowFiles", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room("DataflowPostgres", ["CPostgreSQL"]),
+        room("DataflowKafka", ["DataflowOperator", "CKafka", log]),
         // What sinks with a two-phase commit share: the epoch's rows on disk, and the marker at the target.
         room("DataflowEpochs", ["DataflowColumnar", "DataflowOperator"]),
         room("DataflowPipeline", contract + ["DataflowOperator", "CYAML"]),
@@ -111,6 +113,8 @@ let package = Package(
         room(
             "DataflowTesting",
             contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", log]),
+        // Brokers for the tests of what talks to Kafka.
+        room("DataflowKafkaTesting", ["DataflowKafka", "DataflowOperator", "CKafka", log]),
         room("DataflowBuiltins", ["DataflowOperator"] + plugins.map { .byName(name: $0.module) }),
         room(
             "DataflowCLI",
@@ -166,6 +170,7 @@ let package = Package(
         tests(
             "DataflowCLITests", ["DataflowCLI", "DataflowOperator", "DataflowBuiltins", "DataflowTesting"] + contract,
             exclude: ["Golden"]),
+        tests("DataflowKafkaTests", ["DataflowKafka", "DataflowKafkaTesting", "DataflowOperator", "CKafka", log]),
         tests("DataflowCheckpointTests", ["DataflowCheckpoint", "DataflowOperator", "DataflowColumnar"]),
         tests(
             "DataflowRuntimeTests",

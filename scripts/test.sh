@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds and runs the tests against a private PostgreSQL that is gone afterwards.
+# Builds and runs the tests against a private PostgreSQL and a private Kafka broker that are gone afterwards.
 #
 #: FILTER=                only tests whose name matches (make test, make soak)
 #: DATAFLOW_TEST_PAGES=   folder of recorded pages for the end-to-end tests (pages-*.ndjson.gz); without it
@@ -12,6 +12,7 @@ SCRATCH=${SCRATCH:-.build}
 CHECKS=${CHECKS:---explicit-target-dependency-import-check error}
 mode=${1:-test}
 postgres=.dataflow/test-postgres
+kafka=.dataflow/test-kafka
 
 scripts/bootstrap.sh
 
@@ -22,6 +23,7 @@ flock 9
 
 stop() {
     scripts/postgres.sh remove "$postgres" 9>&-
+    scripts/kafka.sh remove "$kafka" 9>&-
 }
 trap stop EXIT
 trap 'exit 130' INT
@@ -30,6 +32,12 @@ trap 'exit 143' TERM
 stop
 DATAFLOW_TEST_PG_URL=$(scripts/postgres.sh start "$postgres" 0 9>&-)
 export DATAFLOW_TEST_PG_URL
+# Without Python and its index there is no broker; the tests that need one say so.
+if DATAFLOW_TEST_KAFKA=$(scripts/kafka.sh start "$kafka" 0 9>&-); then
+    export DATAFLOW_TEST_KAFKA
+else
+    echo "test: no Kafka broker: its tests are skipped" >&2
+fi
 
 filter=()
 [ -z "${FILTER:-}" ] || filter=(--filter "$FILTER")
