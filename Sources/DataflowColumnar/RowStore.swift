@@ -19,8 +19,6 @@ public final class RowStore {
     public private(set) var upperBound = 0
     /// Rows in use.
     public private(set) var count = 0
-    /// Rises when text has been copied together to free memory: columns read before hold the old copy.
-    public private(set) var textGeneration = 0
     private let canonical: Bool
     private var spareBlock: RowBlock?
 
@@ -218,7 +216,6 @@ public final class RowStore {
         guard garbage > max(1 << 20, liveTextByteCount) else { return }
         let old = arena
         arena = TextArena()
-        textGeneration += 1
         for id in 0..<upperBound {
             let row = words + id * layout.width
             guard row[1] & 1 != 0 else { continue }

@@ -130,23 +130,4 @@ import Testing
             }
         }
     }
-
-    @Test func `an unchanged chunk of a snapshot is not built again`() {
-        var chunks = SnapshotChunks()
-        var built: [Range<Int>] = []
-        let schema = Schema([Field("n", .int64)])
-        func take(_ upperBound: Int) -> [Int] {
-            built = []
-            return chunks.take(upperBound: upperBound) { range in
-                built.append(range)
-                return RecordBatch(schema, [.int64(range.map { Int64($0) })])
-            }.map(\.rowCount)
-        }
-        #expect(take(10_000) == [4096, 4096, 1808])
-        #expect(take(10_000) == [4096, 4096, 1808] && built.isEmpty)
-        chunks.mark(5000)
-        #expect(take(10_000).count == 3 && built == [4096..<8192])
-        #expect(take(4096) == [4096] && built.isEmpty)
-        #expect(take(4097) == [4096, 1] && built == [4096..<4097])
-    }
 }

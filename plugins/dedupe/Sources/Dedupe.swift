@@ -68,15 +68,11 @@ public final class Dedupe: Transform {
         case .forEver: within = .max
         case .eventTime(_, let time), .processingTime(let time): within = time
         }
-        kept = KeptTimes(keys: plan.key.map { plan.keyed.fields[$0].type }, within: within)
+        kept = KeptTimes(keys: plan.key.map { plan.keyed.fields[$0].type }, within: within, state: plan.state)
     }
 
     public func open(restoring state: StateSnapshot) throws(OperatorError) {
-        for batch in try state.batches("keys", plan.state) {
-            let ids = kept.keys(Array(batch.columns[1...plan.key.count]), count: batch.rowCount)
-            let times = plan.memory == .forEver ? nil : batch.columns[plan.key.count + 1].int64Values
-            for (row, id) in ids.enumerated() { kept.add(id, times?[row] ?? 0) }
-        }
+        try kept.restore(state)
         watermark = state.progress
         if case .processingTime = plan.memory, kept.table.count > 0 { requestTick() }
     }
@@ -187,11 +183,12 @@ public final class Dedupe: Transform {
     }
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
-        [
-            StateTable("keys", distribution: .keyGroup(column: 0), kept.snapshot(plan.state)),
-            .progress(watermark),
-        ]
+        kept.snapshot() + [.progress(watermark)]
     }
+
+    public func continueSnapshot(
+        until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
+    ) throws(OperatorError) -> Progress { kept.continueSnapshot(until: deadline, into: &snapshot) }
 }
 
 /// `time - duration` without overflow.

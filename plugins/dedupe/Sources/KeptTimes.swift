@@ -3,10 +3,12 @@ import DataflowOperator
 /// The times of the rows that were kept, by key: at least `within` apart for one key.
 ///
 /// The latest time of a key stands in an array beside the table of keys; the earlier ones, which there are only where rows
-/// come in disorder, in a list. Memory a key: that of ``GroupTable`` and 12 bytes; 16 bytes for each earlier time.
+/// come in disorder, in a list. Memory a key: that of ``GroupTable`` and 12 bytes; 16 bytes for each earlier time. Both are
+/// snapshot row by row (``IncrementalTable``).
 final class KeptTimes {
     private struct Earlier {
         var time: Int64
+        var key: Int32
         var next: Int32
     }
 
@@ -19,11 +21,17 @@ final class KeptTimes {
     private var first: [Int32] = []
     private var earlier: [Earlier] = []
     private var free: Int32 = -1
-    private var chunks = SnapshotChunks()
+    private let schema: Schema
+    private let keyTable: IncrementalTable
+    private let earlierTable: IncrementalTable
 
-    init(keys types: [DataType], within: Int64) {
+    /// - Parameter state: the columns of the state, `(key group, key…)`, and `time` where rows are forgotten.
+    init(keys types: [DataType], within: Int64, state: Schema) {
         table = GroupTable(types)
         self.within = within
+        schema = state
+        keyTable = IncrementalTable("keys", distribution: .keyGroup(column: 0), state)
+        earlierTable = IncrementalTable("earlier", distribution: .keyGroup(column: 0), state)
     }
 
     /// The keys' numbers. Amortised O(rows).
@@ -34,7 +42,6 @@ final class KeptTimes {
             latest += repeatElement(.min, count: more)
             first += repeatElement(-1, count: more)
         }
-        chunks.extend(to: table.upperBound)
         return ids
     }
 
@@ -42,22 +49,31 @@ final class KeptTimes {
     func offer(_ ids: [Int32], _ times: Values<Int64>) -> Bitmap {
         times.withUnsafeBufferPointer { times in
             ids.withUnsafeBufferPointer { ids in
-                Bitmap(count: ids.count) { offer(ids[$0], max(times[$0], .min + 1)) }
+                let candidates = [Int32](unsafeUninitializedCapacity: ids.count) { found, count in
+                    for row in ids.indices where isFresh(ids[row], max(times[row], .min + 1)) {
+                        found[count] = ids[row]
+                        count += 1
+                    }
+                }
+                keyTable.willChange(candidates, readKeys)
+                return Bitmap(count: ids.count) { offer(ids[$0], max(times[$0], .min + 1)) }
             }
         }
     }
 
-    private func offer(_ id: Int32, _ time: Int64) -> Bool {
+    /// Whether the latest time of the key alone would let the row be kept. Whatever else the batch brings, no other row is.
+    private func isFresh(_ id: Int32, _ time: Int64) -> Bool {
         let last = latest[Int(id)]
-        if last != .min {
-            guard isApart(last, time) else { return false }
-            var node = first[Int(id)]
-            while node >= 0 {
-                guard isApart(earlier[Int(node)].time, time) else { return false }
-                node = earlier[Int(node)].next
-            }
+        return last == .min || isApart(last, time)
+    }
+
+    private func offer(_ id: Int32, _ time: Int64) -> Bool {
+        guard isFresh(id, time) else { return false }
+        var node = first[Int(id)]
+        while node >= 0 {
+            guard isApart(earlier[Int(node)].time, time) else { return false }
+            node = earlier[Int(node)].next
         }
-        chunks.mark(id)
         add(id, time)
         return true
     }
@@ -68,34 +84,36 @@ final class KeptTimes {
     }
 
     /// Takes note of the time of a row that was kept. O(1).
-    func add(_ id: Int32, _ time: Int64) {
+    private func add(_ id: Int32, _ time: Int64) {
         let last = latest[Int(id)]
         latest[Int(id)] = max(last, time)
         guard last != .min else { return }
-        let entry = Earlier(time: min(last, time), next: first[Int(id)])
+        let entry = Earlier(time: min(last, time), key: id, next: first[Int(id)])
+        let node: Int32
         if free >= 0 {
-            first[Int(id)] = free
-            let next = earlier[Int(free)].next
-            earlier[Int(free)] = entry
-            free = next
+            node = free
+            free = earlier[Int(node)].next
+            earlier[Int(node)] = entry
         } else {
-            first[Int(id)] = Int32(truncatingIfNeeded: earlier.count)
+            node = Int32(truncatingIfNeeded: earlier.count)
             earlier.append(entry)
         }
+        earlierTable.willChange(node, readEarlier)
+        first[Int(id)] = node
     }
 
     /// Lets go of the times up to `bound`, and of keys without any. O(keys).
     func forget(upTo bound: Int64) {
+        var gone: [Int32] = []
         for index in 0..<table.upperBound where latest[index] != .min {
             let id = Int32(truncatingIfNeeded: index)
-            if latest[index] <= bound {
-                chunks.mark(id)
-                release(all: id)
-                latest[index] = .min
-                table.remove(id)
-            } else if first[index] >= 0 {
-                releaseEarlier(id, upTo: bound)
-            }
+            releaseEarlier(id, upTo: bound)
+            if latest[index] <= bound { gone.append(id) }
+        }
+        keyTable.willRemove(gone, readKeys)
+        for id in gone {
+            latest[Int(id)] = .min
+            table.remove(id)
         }
         if table.count == 0 { removeAll() }
     }
@@ -105,11 +123,6 @@ final class KeptTimes {
         first = []
         earlier = []
         free = -1
-        chunks.removeAll()
-    }
-
-    private func release(all id: Int32) {
-        while first[Int(id)] >= 0 { releaseEarlier(of: id, behind: -1) }
     }
 
     private func releaseEarlier(_ id: Int32, upTo bound: Int64) {
@@ -118,7 +131,6 @@ final class KeptTimes {
         while node >= 0 {
             let next = earlier[Int(node)].next
             if earlier[Int(node)].time <= bound {
-                chunks.mark(id)
                 releaseEarlier(of: id, behind: previous)
             } else {
                 previous = node
@@ -131,34 +143,48 @@ final class KeptTimes {
     private func releaseEarlier(of id: Int32, behind previous: Int32) {
         let node = previous < 0 ? first[Int(id)] : earlier[Int(previous)].next
         let next = earlier[Int(node)].next
+        earlierTable.willRemove(node, readEarlier)
         if previous < 0 { first[Int(id)] = next } else { earlier[Int(previous)].next = next }
         earlier[Int(node)].next = free
         free = node
     }
 
-    /// The state: one row for each time, `(key group, key…, time)`.
-    func snapshot(_ schema: Schema) -> [RecordBatch] {
-        chunks.take(upperBound: table.upperBound, generation: table.keys.textGeneration) { range in
-            var ids: [Int32] = []
-            var times: [Int64] = []
-            for id in table.liveIDs(range) where latest[Int(id)] != .min {
-                ids.append(id)
-                times.append(latest[Int(id)])
-                var node = first[Int(id)]
-                while node >= 0 {
-                    ids.append(id)
-                    times.append(earlier[Int(node)].time)
-                    node = earlier[Int(node)].next
-                }
+    // MARK: State
+
+    /// One row for each time, the latest of a key and the earlier ones in tables of their own.
+    func snapshot() -> StateSnapshot { [keyTable.snapshot(readKeys), earlierTable.snapshot(readEarlier)] }
+
+    func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
+        guard keyTable.proceed(until: deadline, into: &snapshot, readKeys) == .done else { return .more }
+        return earlierTable.proceed(until: deadline, into: &snapshot, readEarlier)
+    }
+
+    func restore(_ snapshot: StateSnapshot) throws(OperatorError) {
+        for name in [keyTable.name, earlierTable.name] {
+            for batch in try snapshot.batches(name, schema) {
+                let ids = keys(Array(batch.columns[1...table.keys.types.count]), count: batch.rowCount)
+                let times = hasTimes ? batch.columns.last?.int64Values : nil
+                keyTable.willChange(ids, readKeys)
+                for (row, id) in ids.enumerated() { add(id, times?[row] ?? 0) }
             }
-            guard !ids.isEmpty else { return nil }
-            let groups = ids.withUnsafeBufferPointer { table.hashes($0) }.array.map { KeyGroup.of(hash: $0) }
-            let columns = [Column(.int32, .int32(Values(groups)))] + table.keys.columns(ids)
-            // Without times there is no column for them.
-            let hasTimes = schema.fields.count > columns.count
-            return RecordBatch(
-                schema, hasTimes ? columns + [Column(.timestamp, .int64(Values(times)))] : columns,
-                rowCount: ids.count)
         }
+    }
+
+    /// Whether there is a column for times.
+    private var hasTimes: Bool { schema.fields.count > table.keys.types.count + 1 }
+
+    private func readKeys(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        rows(Array(ids), ids.map { latest[Int($0)] })
+    }
+
+    private func readEarlier(_ nodes: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        rows(nodes.map { earlier[Int($0)].key }, nodes.map { earlier[Int($0)].time })
+    }
+
+    private func rows(_ ids: [Int32], _ times: [Int64]) -> RecordBatch {
+        let groups = ids.withUnsafeBufferPointer { table.hashes($0) }.array.map { KeyGroup.of(hash: $0) }
+        let columns = [Column(.int32, .int32(Values(groups)))] + table.keys.columns(ids)
+        return RecordBatch(
+            schema, hasTimes ? columns + [Column(.timestamp, .int64(Values(times)))] : columns, rowCount: ids.count)
     }
 }

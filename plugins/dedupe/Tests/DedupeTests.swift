@@ -88,7 +88,9 @@ private struct Clicks {
             try pipeline.add("kept", CollectingSink.self, .init(kept), from: "unique")
             try pipeline.add("duplicates", CollectingSink.self, .init(duplicates), from: "unique.duplicates")
             try pipeline.add("late", CollectingSink.self, .init(late), from: "unique.late")
-            try await pipeline.run(inPieces: pieces, rows: 900)
+            // State by increments, a few rows at a time.
+            let (run, limits) = (pipeline, IncrementalTable.Limits(whole: 0, part: 3))
+            try await IncrementalTable.$limits.withValue(limits) { try await run.run(inPieces: pieces, rows: 900) }
             #expect(bag(kept.rows) == bag(clicks.kept), "seed \(seed)")
             #expect(bag(duplicates.rows) == bag(clicks.duplicates), "seed \(seed)")
             #expect(bag(late.rows) == bag(clicks.late), "seed \(seed)")
@@ -117,7 +119,10 @@ private struct Clicks {
             try pipeline.add("timed", EventTimeStamp.self, .init("at"), from: "orders")
             try pipeline.add("unique", Dedupe.self, try settings(["user"], within: within), from: "timed")
             try pipeline.add("kept", CollectingSink.self, .init(kept), from: "unique")
-            try await pipeline.run(inPieces: [1, 4, 3], rows: splits.joined().count)
+            let (run, limits) = (pipeline, IncrementalTable.Limits(whole: 0, part: 3))
+            try await IncrementalTable.$limits.withValue(limits) {
+                try await run.run(inPieces: [1, 4, 3], rows: splits.joined().count)
+            }
             #expect(kept.rows.count == all.count, "seed \(seed)")
             #expect(Set(kept.rows) == all, "seed \(seed)")
         }
@@ -174,7 +179,7 @@ private struct Clicks {
     @Test func `times that are kept and forgotten agree with a list of them`() {
         for seed in 1...4 as ClosedRange<UInt64> {
             var random = SplitMix(state: seed)
-            let kept = KeptTimes(keys: [.int64], within: 10)
+            let kept = KeptTimes(keys: [.int64], within: 10, state: schema)
             var expected: [Int64: [Int64]] = [:]
             var now: Int64 = 0
             for round in 0..<300 {
