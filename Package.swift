@@ -48,7 +48,9 @@ let plugins = [
     PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl", "CSimdJSON"]),
     PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["DataflowFiles"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
-    PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["CSimdJSON"]),
+    PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["DataflowCodec", "CSimdJSON"]),
+    PluginFolder(name: "json-encode", module: "JSONEncode", libraries: contract + ["DataflowCodec", "DataflowText"]),
+    PluginFolder(name: "csv-parse", module: "CSVParse", libraries: contract + ["DataflowCodec", "DataflowFiles"]),
     PluginFolder(name: "select", module: "Select", libraries: contract),
     PluginFolder(name: "explode", module: "Explode", libraries: contract),
     PluginFolder(name: "window-agg", module: "WindowAgg", libraries: contract),
@@ -99,7 +101,9 @@ let package = Package(
         room("DataflowExpression", ["DataflowColumnar", "CRE2"]),
         room("DataflowConfig"),
         room("DataflowOperator", contract + ["DataflowText", log]),
-        // What several plugins share: files in records, connections to PostgreSQL and Kafka.
+        // What several plugins share: columns from messages and back, files in records, connections to PostgreSQL and
+        // Kafka.
+        room("DataflowCodec", contract + ["DataflowOperator"]),
         room("DataflowFiles", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room("DataflowPostgres", ["CPostgreSQL"]),
         room("DataflowKafka", ["DataflowOperator", "CKafka", log]),
@@ -127,7 +131,8 @@ let package = Package(
             name: "openfood-api", dependencies: flyingFox + [arguments, "CZlib"], swiftSettings: settings),
         // Benchmarks: each checks its answer. Built in release mode only: swift run -c release bench-json-parse …
         .executableTarget(
-            name: "bench-json-parse", dependencies: ["JSONParse", "DataflowText", "DataflowOperator", log] + contract,
+            name: "bench-json-parse",
+            dependencies: ["JSONParse", "DataflowCodec", "DataflowText", "DataflowOperator", log] + contract,
             path: "Benchmarks/json-parse", swiftSettings: settings),
         .executableTarget(
             name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
@@ -159,6 +164,7 @@ let package = Package(
             path: "Benchmarks/expression", swiftSettings: settings),
         // Tests mirror the sources.
         tests("DataflowColumnarTests", ["DataflowColumnar"]),
+        tests("DataflowCodecTests", ["DataflowCodec"] + contract),
         tests("DataflowTextTests", ["DataflowText", "DataflowColumnar"]),
         tests("DataflowExpressionTests", ["DataflowExpression", "DataflowColumnar"]),
         tests("DataflowConfigTests", ["DataflowConfig"]),

@@ -2,6 +2,7 @@
 //
 // Reads FILE (NDJSON) into memory in batches of 1 MiB, as file-source gives them, then times the operator alone.
 // Prints the rows and a sum over what was read, so that two builds can be compared.
+import DataflowCodec
 import DataflowColumnar
 import DataflowConfig
 import DataflowOperator

@@ -1,3 +1,4 @@
+import CSVParse
 public import DataflowOperator
 import Dedupe
 import Explode
@@ -5,6 +6,7 @@ import FileSink
 import FileSource
 import GenerateSource
 import HTTPSource
+import JSONEncode
 import JSONParse
 import Join
 import Lookup
@@ -21,12 +23,14 @@ import WindowAgg
 public enum BuiltinPlugins {
     public static var all: [any Plugin.Type] {
         [
+            CSVParsePlugin.self,
             DedupePlugin.self,
             ExplodePlugin.self,
             FileSinkPlugin.self,
             FileSourcePlugin.self,
             GenerateSourcePlugin.self,
             HTTPSourcePlugin.self,
+            JSONEncodePlugin.self,
             JSONParsePlugin.self,
             JoinPlugin.self,
             LookupPlugin.self,

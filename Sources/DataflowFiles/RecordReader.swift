@@ -87,7 +87,9 @@ package final class RecordReader {
             let skipped = start == 0 && filled >= 3 && memcmp(memory, [0xEF, 0xBB, 0xBF] as [UInt8], 3) == 0 ? 3 : 0
             var records: [RecordSpan] = []
             records.reserveCapacity(filled / 128 + 8)
-            let consumed = cut(UnsafeRawBufferPointer(start: memory, count: filled), from: skipped, into: &records)
+            let consumed = RecordReader.cut(
+                UnsafeRawBufferPointer(start: memory, count: filled), from: skipped, quoted: quoted, atEnd: atEnd,
+                into: &records)
             if consumed == skipped, !atEnd {
                 // Not one whole record: read more of it, up to the limit.
                 if filled - skipped > maxRecordByteCount {
@@ -125,8 +127,14 @@ package final class RecordReader {
         }
     }
 
-    /// Finds the records in `bytes`; answers how many bytes they take, line ends included.
-    private func cut(_ bytes: UnsafeRawBufferPointer, from first: Int, into records: inout [RecordSpan]) -> Int {
+    /// Finds the records in `bytes` from `first` on; answers how many bytes they take, line ends included. O(bytes).
+    ///
+    /// - Parameters:
+    ///   - quoted: line ends between double quotes belong to the record.
+    ///   - atEnd: nothing follows, so that what is left without a line end is a record.
+    package static func cut(
+        _ bytes: UnsafeRawBufferPointer, from first: Int, quoted: Bool, atEnd: Bool, into records: inout [RecordSpan]
+    ) -> Int {
         guard let base = bytes.baseAddress else { return 0 }
         var start = first
         while start < bytes.count {
@@ -148,7 +156,7 @@ package final class RecordReader {
     }
 
     /// Where the record that starts at `start` ends: the first line end outside of quotes, or `bytes.count`.
-    private func endOfQuotedRecord(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+    private static func endOfQuotedRecord(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
         guard let base = bytes.baseAddress else { return bytes.count }
         func find(_ byte: Int32, from: Int, to end: Int) -> Int? {
             memchr(base + from, byte, end - from).map { UnsafeRawPointer($0) - base }

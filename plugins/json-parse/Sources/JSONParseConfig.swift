@@ -1,35 +1,7 @@
+public import DataflowCodec
 import DataflowColumnar
 public import DataflowConfig
 public import DataflowOperator
-
-/// What becomes of a value that does not fit its column.
-public enum MismatchPolicy: String, ConfigEnum {
-    /// The row goes to the errors port.
-    case error
-    /// The value becomes null.
-    case null
-
-    public init(decoding node: ConfigNode) throws(ConfigError) {
-        // Unquoted, the word is YAML's null.
-        let text = node.isNull ? "null" : try node.scalarText(expected: "`error` or `null`")
-        guard let value = MismatchPolicy(rawValue: text) else { throw .expected("`error` or `null`", found: node) }
-        self = value
-    }
-
-    public var encoded: ConfigNode { .text(rawValue, quoted: true) }
-}
-
-/// A column's own policy, or none: unlike an optional, it keeps YAML's null as a word.
-public struct ColumnMismatchPolicy: ConfigValue {
-    public var policy: MismatchPolicy?
-
-    public init(_ policy: MismatchPolicy? = nil) { self.policy = policy }
-
-    public static var typeName: String { MismatchPolicy.typeName }
-    public static var jsonSchema: JSONSchema { MismatchPolicy.jsonSchema }
-    public init(decoding node: ConfigNode) throws(ConfigError) { policy = try MismatchPolicy(decoding: node) }
-    public var encoded: ConfigNode { policy?.encoded ?? .null }
-}
 
 extension EpochUnit: ConfigEnum {}
 
@@ -86,6 +58,16 @@ public struct JSONParseConfig: OperatorConfig {
         ConfigField(
             "max_depth", \.maxDepth, .advanced, "Documents nested deeper go to `errors`.",
             check: { 1...10_000 ~= $0 ? nil : "must be from 1 to 10000" })
+    }
+}
+
+extension JSONParseConfig {
+    /// What the settings have in common with other parsers'.
+    var parsing: ParseSettings {
+        ParseSettings(
+            operatorName: "json-parse", content: "JSON text", column: column,
+            columns: columns.map { ParseSettings.Column($0.key, $0.value.type.type, isRequired: $0.value.required) },
+            keep: keep, eventTime: eventTime, timestampHint: ", with `unit:` if the document has numbers")
     }
 }
 
