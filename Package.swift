@@ -182,12 +182,15 @@ let package = Package(
             "DataflowRuntimeTests",
             ["DataflowRuntime", "DataflowTesting", "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", log]
                 + contract),
+        // Programs, servers and folders that the end-to-end tests start.
+        .target(name: "DataflowEndToEnd", path: "Tests/EndToEnd", swiftSettings: settings),
         tests("OpenFoodAPITests", ["openfood-api", "CZlib"] + flyingFox),
         tests(
             "PipelineTests",
             [
-                "dataflow", "openfood-api", "DataflowTesting", "DataflowRuntime", "DataflowPipeline",
-                "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", "Select", "WindowAgg", log,
+                "dataflow", "openfood-api", "DataflowEndToEnd", "DataflowTesting", "DataflowRuntime",
+                "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", "Select", "WindowAgg",
+                log,
             ] + contract),
     ] + plugins.flatMap(\.targets)
 )

@@ -1,3 +1,4 @@
+import DataflowEndToEnd
 import DataflowTesting
 import Foundation
 import Glibc
@@ -145,32 +146,5 @@ struct FlagshipTests {
         let reads = try api.statistics().reads
         #expect(reads[0] == 1)
         #expect(reads.values.reduce(0) { $0 + $1 - 1 } <= 8)
-    }
-}
-
-/// A PostgreSQL cluster of a test's own, to be stopped and started.
-private final class PrivateServer {
-    let folder: String
-    private(set) var url = ""
-
-    init(folder: String) throws {
-        self.folder = folder
-        try start()
-    }
-
-    deinit {
-        _ = try? script("remove")
-    }
-
-    func start() throws {
-        url = try script("start", "0").trimmingCharacters(in: .whitespacesAndNewlines)
-    }
-
-    func stop() throws {
-        _ = try script("stop")
-    }
-
-    private func script(_ verb: String, _ more: String...) throws -> String {
-        try ChildProcess("\(Repository.root)/scripts/postgres.sh", [verb, folder] + more).succeed(within: .seconds(60))
     }
 }

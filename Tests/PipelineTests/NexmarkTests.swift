@@ -1,4 +1,5 @@
 import DataflowCheckpoint
+import DataflowEndToEnd
 import DataflowOperator
 import DataflowRuntime
 import Synchronization

@@ -1,4 +1,5 @@
 import DataflowBuiltins
+import DataflowEndToEnd
 import DataflowOperator
 import DataflowPipeline
 import DataflowRuntime

@@ -1,3 +1,4 @@
+import DataflowEndToEnd
 import DataflowOperator
 import DataflowTesting
 import Foundation

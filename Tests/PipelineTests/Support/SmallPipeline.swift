@@ -1,3 +1,4 @@
+import DataflowEndToEnd
 import Foundation
 import Testing
 

@@ -5,12 +5,12 @@ import Glibc
 ///
 /// Its output goes to files, so that it never blocks on a reader. It inherits one end of a socket pair: when it has ended,
 /// however that came, the other end is at its end, which is how waiting has a timeout.
-final class ChildProcess {
-    enum Exit: Equatable, CustomStringConvertible {
+package final class ChildProcess {
+    package enum Exit: Equatable, CustomStringConvertible {
         case code(Int32)
         case signal(Int32)
 
-        var description: String {
+        package var description: String {
             switch self {
             case .code(let code): "exit code \(code)"
             case .signal(let signal): "signal \(signal)"
@@ -18,18 +18,22 @@ final class ChildProcess {
         }
     }
 
-    struct Failure: Error, CustomStringConvertible {
-        var description: String
+    package struct Failure: Error, CustomStringConvertible {
+        package var description: String
+
+        package init(description: String) { self.description = description }
     }
 
-    let pid: pid_t
+    package let pid: pid_t
     private let name: String
     private let folder: TemporaryFolder
     private let lifeline: Int32
     private var exit: Exit?
 
     /// - Parameter environment: changes to that of this process; nil removes.
-    init(_ program: String, _ arguments: [String], environment: [String: String?] = [:], directory: String? = nil)
+    package init(
+        _ program: String, _ arguments: [String], environment: [String: String?] = [:], directory: String? = nil
+    )
         throws
     {
         name = (program as NSString).lastPathComponent
@@ -75,16 +79,16 @@ final class ChildProcess {
         close(lifeline)
     }
 
-    var output: String { folder.text("out") }
-    var errors: String { folder.text("err") }
+    package var output: String { folder.text("out") }
+    package var errors: String { folder.text("err") }
 
     /// Sends `signal`, if the program has not ended.
-    func send(_ signal: Int32) {
+    package func send(_ signal: Int32) {
         if exit == nil { Glibc.kill(pid, signal) }
     }
 
     /// Waits until the program has ended; nil after `timeout`.
-    func wait(timeout: Duration) -> Exit? {
+    package func wait(timeout: Duration) -> Exit? {
         if let exit { return exit }
         let deadline = ContinuousClock.now + timeout
         while true {
@@ -108,7 +112,7 @@ final class ChildProcess {
     ///
     /// - Throws: with what the program wrote, if it ends otherwise or not in time.
     @discardableResult
-    func succeed(within timeout: Duration) throws -> String {
+    package func succeed(within timeout: Duration) throws -> String {
         let result = wait(timeout: timeout)
         guard result == .code(0) else {
             throw Failure(
@@ -130,47 +134,16 @@ final class ChildProcess {
     }
 }
 
-/// A folder that goes away with its owner.
-final class TemporaryFolder: Sendable {
-    let path: String
-
-    init() throws {
-        path = NSTemporaryDirectory() + "dataflow-tests-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+extension ChildProcess {
+    /// The first line of the standard output.
+    package func firstLine(within timeout: Duration) throws -> Substring {
+        let deadline = ContinuousClock.now + timeout
+        while ContinuousClock.now < deadline {
+            if let end = output.firstIndex(of: "\n") { return output[..<end] }
+            if let exit = wait(timeout: .milliseconds(10)) {
+                throw Failure(description: "ended with \(exit) before it wrote a line\n\(errors)")
+            }
+        }
+        throw Failure(description: "no line within \(timeout)\n\(errors)")
     }
-
-    deinit {
-        try? FileManager.default.removeItem(atPath: path)
-    }
-
-    func text(_ name: String) -> String {
-        String(decoding: FileManager.default.contents(atPath: "\(path)/\(name)") ?? Data(), as: UTF8.self)
-    }
-}
-
-/// Where the programs and the files of the repository are.
-enum Repository {
-    static let root: String = {
-        var url = URL(fileURLWithPath: #filePath)
-        for _ in 0..<4 { url.deleteLastPathComponent() }
-        return url.path
-    }()
-
-    /// A program of this package: in DATAFLOW_TEST_PROGRAMS if that is set, else beside the tests.
-    static func program(_ name: String) -> String {
-        let folder =
-            ProcessInfo.processInfo.environment["DATAFLOW_TEST_PROGRAMS"]
-            ?? URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
-        return "\(folder)/\(name)"
-    }
-
-    /// The folder of recorded pages, if there is one.
-    static let recordedPages: String? = {
-        let folder = ProcessInfo.processInfo.environment["DATAFLOW_TEST_PAGES"] ?? root + "/../shared/data/openfood"
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.contains { $0.hasPrefix("pages-") && $0.hasSuffix(".ndjson.gz") } ? folder : nil
-    }()
-
-    /// Whether the long forms of the tests are asked for.
-    static let isSoak = ProcessInfo.processInfo.environment["DATAFLOW_SOAK"] == "1"
 }

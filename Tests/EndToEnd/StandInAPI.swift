@@ -2,33 +2,33 @@ import Foundation
 import Glibc
 
 /// A running `openfood-api`.
-final class StandInAPI {
-    struct Statistics: Decodable {
-        struct Page: Decodable {
-            var offset: Int
-            var length: Int
-            var requests: Int
-            var successes: Int
+package final class StandInAPI {
+    package struct Statistics: Decodable {
+        package struct Page: Decodable {
+            package var offset: Int
+            package var length: Int
+            package var requests: Int
+            package var successes: Int
         }
-        var requests: Int
-        var successes: Int
-        var faults: [String: Int]
-        var pages: [Page]
+        package var requests: Int
+        package var successes: Int
+        package var faults: [String: Int]
+        package var pages: [Page]
 
         /// Successful reads by offset.
-        var reads: [Int: Int] {
+        package var reads: [Int: Int] {
             Dictionary(pages.map { ($0.offset, $0.successes) }, uniquingKeysWith: +)
         }
     }
 
-    let url: String
+    package let url: String
     private let process: ChildProcess
     private let port: UInt16
 
     /// - Parameters:
     ///   - rows: how many rows there are at most.
     ///   - faults: `KIND:RATE` each.
-    init(rows: Int, faults: [String] = [], seed: UInt64 = 1, slowSeconds: Double = 0.3) throws {
+    package init(rows: Int, faults: [String] = [], seed: UInt64 = 1, slowSeconds: Double = 0.3) throws {
         var arguments = [
             "--port", "0", "--rows", "\(rows)", "--seed", "\(seed)", "--slow-seconds", "\(slowSeconds)", "--no-gzip",
         ]
@@ -43,12 +43,12 @@ final class StandInAPI {
         url = "http://127.0.0.1:\(port)/rows"
     }
 
-    func statistics() throws -> Statistics {
+    package func statistics() throws -> Statistics {
         try JSONDecoder().decode(Statistics.self, from: get("/stats"))
     }
 
     /// The answer's body for 100 rows from `offset` on.
-    func page(_ offset: Int) throws -> Data {
+    package func page(_ offset: Int) throws -> Data {
         try get("/rows?dataset=openfoodfacts/product-database&config=default&split=food&offset=\(offset)&length=100")
     }
 
@@ -80,19 +80,5 @@ final class StandInAPI {
             throw ChildProcess.Failure(description: "openfood-api answered \(target) with \(answer.count) bytes")
         }
         return Data(answer[end.upperBound...])
-    }
-}
-
-extension ChildProcess {
-    /// The first line of the standard output.
-    func firstLine(within timeout: Duration) throws -> Substring {
-        let deadline = ContinuousClock.now + timeout
-        while ContinuousClock.now < deadline {
-            if let end = output.firstIndex(of: "\n") { return output[..<end] }
-            if let exit = wait(timeout: .milliseconds(10)) {
-                throw Failure(description: "ended with \(exit) before it wrote a line\n\(errors)")
-            }
-        }
-        throw Failure(description: "no line within \(timeout)\n\(errors)")
     }
 }
