@@ -17,6 +17,22 @@ package final class InputFile {
         }
     }
 
+    /// What the system knows of a file at one moment.
+    package struct Status: Equatable {
+        package var device: UInt64
+        package var inode: UInt64
+        package var byteCount: Int64
+        /// When its content last changed, in nanoseconds since the epoch.
+        package var modified: Int64
+
+        fileprivate init(_ info: stat) {
+            device = UInt64(truncatingIfNeeded: info.st_dev)
+            inode = UInt64(info.st_ino)
+            byteCount = Int64(info.st_size)
+            modified = Int64(info.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(info.st_mtim.tv_nsec)
+        }
+    }
+
     package let path: String
     package let identity: Identity
     /// Bytes of content read so far (of decompressed content for `.gz`).
@@ -25,9 +41,12 @@ package final class InputFile {
     private let inflater: gzFile?
 
     /// Opens the file.
-    package init(path: String) throws(OperatorError) {
+    package convenience init(path: String) throws(OperatorError) { try self.init(path, at: path) }
+
+    /// - Parameter place: where it is opened; `path` is what messages call it, and says whether it is compressed.
+    private init(_ path: String, at place: String) throws(OperatorError) {
         self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        descriptor = open(place, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw InputFile.failure("cannot be opened", path, errno) }
         var info = stat()
         guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT != S_IFDIR else {
@@ -51,6 +70,43 @@ package final class InputFile {
 
     deinit {
         if let inflater { gzclose(inflater) } else { close(descriptor) }
+    }
+
+    /// The same file, whatever its name is by now, opened again from its start.
+    package func reopened() throws(OperatorError) -> InputFile {
+        try InputFile(path, at: "/proc/self/fd/\(descriptor)")
+    }
+
+    /// The file as it is now.
+    package func status() throws(OperatorError) -> Status {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw InputFile.failure("cannot be looked at", path, errno) }
+        return Status(info)
+    }
+
+    /// The regular file of that name as it is now; nil where there is none.
+    package static func status(of path: String) -> Status? {
+        var info = stat()
+        guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
+        return Status(info)
+    }
+
+    /// Up to `count` bytes as they stand in the file; does not move the position.
+    package func bytes(from offset: Int64, count: Int) throws(OperatorError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var filled = 0
+        while filled < count {
+            let got = bytes.withUnsafeMutableBytes {
+                pread(descriptor, $0.baseAddress.map { $0 + filled }, count - filled, off_t(offset) + filled)
+            }
+            if got == 0 { break }
+            if got > 0 {
+                filled += got
+            } else if errno != EINTR {
+                throw InputFile.failure("cannot be read at byte \(offset)", path, errno)
+            }
+        }
+        return Array(bytes[..<filled])
     }
 
     /// How much of the file has been read, 0 to 1 (of its compressed bytes for `.gz`).
@@ -95,9 +151,10 @@ package final class InputFile {
     private static func failure(_ what: String, _ path: String, _ code: Int32) -> OperatorError {
         let reason = String(cString: strerror(code))
         let isMissing = code == ENOENT || code == ENOTDIR
+        let hint = code == EMFILE ? "; raise the limit of open files (ulimit -n)" : ""
         return OperatorError(
             isMissing || code == EACCES ? .user : .external, .never, isMissing ? "no_such_file" : "read_failed",
-            "\(path) \(what): \(reason)")
+            "\(path) \(what): \(reason)\(hint)")
     }
 }
 

@@ -34,6 +34,9 @@ package final class RecordReader {
     private let chunkByteCount: Int
     private let maxRecordByteCount: Int
     private let quoted: Bool
+    private let isGrowing: Bool
+    /// For a file that may grow: what stands behind the last line end is a record too, because no more of it will come.
+    package var takesRest = false
     private var carry: [UInt8] = []
     private var atEnd = false
     /// Position behind the last record that was handed out: what a checkpoint keeps.
@@ -42,26 +45,35 @@ package final class RecordReader {
     /// - Parameters:
     ///   - position: where to begin; must be the start of a record.
     ///   - quoted: line ends between double quotes belong to the record.
+    ///   - isGrowing: the file may grow: what stands behind the last line end waits for its line end, and ``next(oversize:expecting:)``
+    ///     may be called again behind nil.
     package init(
-        _ file: InputFile, from position: Int64, chunkByteCount: Int, maxRecordByteCount: Int, quoted: Bool
+        _ file: InputFile, from position: Int64, chunkByteCount: Int, maxRecordByteCount: Int, quoted: Bool,
+        isGrowing: Bool = false
     ) throws(OperatorError) {
         self.file = file
         self.chunkByteCount = chunkByteCount
         self.maxRecordByteCount = maxRecordByteCount
         self.quoted = quoted
+        self.isGrowing = isGrowing
         self.position = position
-        if position > 0 { try file.seek(to: position) }
+        if position != file.position { try file.seek(to: position) }
     }
 
     /// True when everything has been handed out.
     package var isFinished: Bool { atEnd && carry.isEmpty }
 
     /// The next records, or nil at the end of the file. `oversize` gets what was passed over on the way.
-    package func next(oversize: inout [OversizeRecord]) throws(OperatorError) -> RecordChunk? {
-        var wanted = chunkByteCount
+    ///
+    /// - Parameter byteCount: about how much there is to read, so that no more memory than that is taken.
+    package func next(
+        oversize: inout [OversizeRecord], expecting byteCount: Int = .max
+    ) throws(OperatorError) -> RecordChunk? {
+        var wanted = min(chunkByteCount, max(byteCount, 4096))
         while true {
             if isFinished { return nil }
             let start = position
+            var isAtEndForNow = false
             var filled = 0
             let carried = carry
             let room = max(wanted, carried.count + 1)
@@ -74,7 +86,7 @@ package final class RecordReader {
                     let count = try file.read(
                         into: UnsafeMutableRawBufferPointer(start: memory + filled, count: room - filled))
                     if count == 0 {
-                        atEnd = true
+                        if isGrowing, !takesRest { isAtEndForNow = true } else { atEnd = true }
                         break
                     }
                     filled += count
@@ -97,7 +109,11 @@ package final class RecordReader {
                     memory.deallocate()
                     carry = []
                     position = start + Int64(filled)
-                    let passed = try passOver()
+                    guard let passed = try passOver() else {
+                        position = start
+                        try file.seek(to: start)
+                        return nil
+                    }
                     oversize.append(
                         OversizeRecord(position: start, byteCount: Int64(filled) + passed, head: head))
                     wanted = chunkByteCount
@@ -105,6 +121,7 @@ package final class RecordReader {
                 }
                 carry = Array(UnsafeRawBufferPointer(start: memory, count: filled))
                 memory.deallocate()
+                if isAtEndForNow { return nil }
                 wanted = max(wanted * 2, filled * 2)
                 continue
             }
@@ -120,7 +137,7 @@ package final class RecordReader {
             }
             let buffer = Buffer(adopting: memory, byteCount: consumed)
             if records.isEmpty {
-                if isFinished { return nil }
+                if isFinished || isAtEndForNow { return nil }
                 continue
             }
             return RecordChunk(buffer: buffer, records: records, position: start)
@@ -177,8 +194,9 @@ package final class RecordReader {
         return bytes.count
     }
 
-    /// Reads on to the next line end without keeping anything; answers how many bytes that were.
-    private func passOver() throws(OperatorError) -> Int64 {
+    /// Reads on to the next line end without keeping anything; answers how many bytes that were, or nil where the line end is
+    /// still to come.
+    private func passOver() throws(OperatorError) -> Int64? {
         var total: Int64 = 0
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
@@ -190,6 +208,7 @@ package final class RecordReader {
             }
             let count = try result.get()
             if count == 0 {
+                if isGrowing, !takesRest { return nil }
                 atEnd = true
                 return total
             }

@@ -6,19 +6,21 @@ public import DataflowOperator
 /// A file is a split. The files are dealt out to the subtasks by their order; each subtask reads its own one after the
 /// other, or, where event time is declared behind it, all at once and in step (always the one of which the smallest part
 /// has been read), so that watermarks advance together. A checkpoint keeps the position behind the last record of each file.
+///
+/// With `follow` the files are those of a ``FileFollower``, on one subtask, and there is no end.
 public final class FileSource: Source {
     public typealias Config = FileSourceConfig
 
     public static let info = OperatorInfo(
         "file-source", .source, "Reads the records of files: lines of JSON or text, or CSV.", blocks: true)
 
-    private static let stateSchema = Schema([
+    static let stateSchema = Schema([
         Field("path", .string, nullable: false), Field("inode", .int64, nullable: false),
         Field("byte_count", .int64, nullable: false), Field("position", .int64, nullable: false),
         Field("finished", .bool, nullable: false), Field("number", .int32, nullable: false),
     ])
     /// The number of the next new file: a number is never given twice, because operators behind keep state by it.
-    private static let numberingSchema = Schema([
+    static let numberingSchema = Schema([
         Field("split", .string, nullable: false), Field("next", .int32, nullable: false),
     ])
 
@@ -36,7 +38,7 @@ public final class FileSource: Source {
     }
 
     /// One file of this subtask.
-    private struct Split {
+    struct Split {
         var number: Int32
         var path: String
         var reader: RecordReader?
@@ -47,15 +49,19 @@ public final class FileSource: Source {
         var fields: [Int]?
     }
 
-    private let config: Config
-    private let context: OperatorContext
+    let config: Config
+    let context: OperatorContext
     private let schema: Schema
     private var splits: [Split] = []
     /// All splits before this one are finished.
     private var firstOpen = 0
     private var nextNumber: Int32 = 0
     private var announced = false
-    private var errors: ErrorRows
+    var errors: ErrorRows
+    /// Nil where the files are read once.
+    var follower: FileFollower?
+    /// When ``follower`` is to look at the files again.
+    var nextScan: ContinuousClock.Instant
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         self.config = config
@@ -64,9 +70,13 @@ public final class FileSource: Source {
             schema = try FileSource.outputs(config, inputs: [])[0].schema
         } catch { throw OperatorError(.user, .never, "invalid_configuration", "\(error)") }
         errors = ErrorRows(context)
+        nextScan = context.clock.now
+        if config.follow { follower = FileFollower(config, context.logger) }
     }
 
     public func open(restoring state: StateSnapshot) async throws(OperatorError) {
+        if follower != nil { return try openFollowing(state) }
+        try requireNoFollowedFiles(state)
         let (files, unmatched) = matchingFiles(config.path.elements)
         if let pattern = unmatched.first, !config.allowMissing {
             throw OperatorError(
@@ -110,7 +120,7 @@ public final class FileSource: Source {
     }
 
     /// Behind every number that a checkpoint names; 0 for a new start.
-    private func firstFreeNumber(_ state: StateSnapshot) -> Int32 {
+    func firstFreeNumber(_ state: StateSnapshot) -> Int32 {
         var next: Int32 = 0
         for row in (state["numbering"]?.batches ?? []).flatMap(\.rows) {
             if case .int(let number) = row[1] { next = max(next, Int32(truncatingIfNeeded: number)) }
@@ -146,7 +156,7 @@ public final class FileSource: Source {
     private func openReader(_ index: Int) throws(OperatorError) {
         let file = try InputFile(path: splits[index].path)
         splits[index].identity = file.identity
-        if config.format == .csv { splits[index].fields = try csvFields(index) }
+        if config.format == .csv { splits[index].fields = try csvFields(try file.reopened()) }
         splits[index].reader = try RecordReader(
             file, from: splits[index].position, chunkByteCount: config.chunk.bytes,
             maxRecordByteCount: config.maxRecord.bytes, quoted: config.format == .csv)
@@ -155,6 +165,7 @@ public final class FileSource: Source {
     public func poll(
         until deadline: ContinuousClock.Instant, into output: inout OutputBuffer
     ) async throws(OperatorError) -> PollResult {
+        if follower != nil { return try pollFollowing(until: deadline, into: &output) }
         if !announced {
             announced = true
             output.emit(.assigned(splits.filter { !$0.finished }.map(\.number)))
@@ -166,11 +177,8 @@ public final class FileSource: Source {
         var chunk = try reader.next(oversize: &oversize)
         for record in oversize { report(record, of: splits[index].path) }
         let unread = output.rowLimit.flatMap { cut(&chunk, to: $0) }
-        if let chunk { try emit(chunk, index, into: &output) }
-        if errors.count > 0 {
-            context.counters.add(errors: errors.count)
-            output.emit(errors.finish(), to: .errors)
-        }
+        if let chunk { emit(chunk, splits[index], into: &output) }
+        emitErrors(into: &output)
         splits[index].position = unread ?? reader.position
         if unread != nil {
             // What is behind the limit is read again, from there.
@@ -185,7 +193,7 @@ public final class FileSource: Source {
 
     /// Takes the records behind the first `limit` out of a chunk.
     /// - Returns: the position of the first of them; nil where there is none.
-    private func cut(_ chunk: inout RecordChunk?, to limit: Int) -> Int64? {
+    func cut(_ chunk: inout RecordChunk?, to limit: Int) -> Int64? {
         guard let whole = chunk else { return nil }
         let kept = limit + (config.format == .csv && config.header && whole.position == 0 ? 1 : 0)
         guard whole.records.count > kept else { return nil }
@@ -205,8 +213,13 @@ public final class FileSource: Source {
 
     // MARK: Rows
 
-    private func emit(_ chunk: RecordChunk, _ index: Int, into output: inout OutputBuffer) throws(OperatorError) {
-        let split = splits[index]
+    func emitErrors(into output: inout OutputBuffer) {
+        guard errors.count > 0 else { return }
+        context.counters.add(errors: errors.count)
+        output.emit(errors.finish(), to: .errors)
+    }
+
+    func emit(_ chunk: RecordChunk, _ split: Split, into output: inout OutputBuffer) {
         var records = chunk.records[...]
         if config.format == .csv, config.header, chunk.position == 0 { records = records.dropFirst() }
         while !records.isEmpty {
@@ -313,11 +326,11 @@ public final class FileSource: Source {
     }
 
     /// Which field each column is: by the header, or by position.
-    private func csvFields(_ index: Int) throws(OperatorError) -> [Int] {
+    func csvFields(_ file: InputFile) throws(OperatorError) -> [Int] {
         guard config.header else { return Array(config.columns.indices) }
-        let path = splits[index].path
+        let path = file.path
         let reader = try RecordReader(
-            try InputFile(path: path), from: 0, chunkByteCount: 1 << 16, maxRecordByteCount: config.maxRecord.bytes,
+            file, from: 0, chunkByteCount: 1 << 16, maxRecordByteCount: config.maxRecord.bytes,
             quoted: true)
         var ignored: [OversizeRecord] = []
         guard let chunk = try reader.next(oversize: &ignored), let first = chunk.records.first else { return [] }
@@ -340,7 +353,7 @@ public final class FileSource: Source {
         return fields
     }
 
-    private func report(_ record: OversizeRecord, of path: String) {
+    func report(_ record: OversizeRecord, of path: String) {
         record.head.withUnsafeBytes {
             errors.append(
                 code: "record_too_long",
@@ -352,6 +365,7 @@ public final class FileSource: Source {
     // MARK: State
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
+        if let follower { return follower.snapshot() }
         // A file that was not opened yet has no identity, but its number is settled.
         let rows: [[Value]] = splits.map { split in
             [
@@ -368,7 +382,10 @@ public final class FileSource: Source {
         ]
     }
 
-    public func close() async { splits = [] }
+    public func close() async {
+        splits = []
+        follower = nil
+    }
 }
 
 /// `file-source`.

@@ -20,8 +20,14 @@ public struct FileSourceConfig: OperatorConfig {
     public var maxRecord = ByteSize.mebibytes(64)
     public var chunk = ByteSize.mebibytes(1)
     public var allowMissing = false
+    public var follow = false
+    public var scanInterval = Duration.milliseconds(250)
+    public var lineTimeout: Duration?
+    public var rotateWait = Duration.seconds(10)
 
     public init() {}
+
+    private static let positive: @Sendable (Duration) -> String? = { $0 > .zero ? nil : "must be positive" }
 
     public static let schema = ConfigSchema<Self> {
         ConfigField(
@@ -44,6 +50,21 @@ public struct FileSourceConfig: OperatorConfig {
         ConfigField("chunk", \.chunk, .advanced, "Bytes read at once; the memory of a reader is about twice that.") {
             $0.bytes >= 4096 && $0.bytes <= 1 << 28 ? nil : "must lie between 4KiB and 256MiB"
         }
+        ConfigField(
+            "follow", \.follow,
+            "Whether files are read on as they grow, and new ones that match are taken up. Files ending in `.gz` are passed over."
+        )
+        ConfigField(
+            "scan_interval", \.scanInterval, .advanced,
+            "How often followed files are looked at, and new ones looked for.", check: positive)
+        ConfigField(
+            "line_timeout", \.lineTimeout, .advanced,
+            "With `follow`: a last line without line end that has not grown for so long is a record. Without it, such a line waits.",
+            check: { $0.flatMap(positive) })
+        ConfigField(
+            "rotate_wait", \.rotateWait, .advanced,
+            "With `follow`: how long a file that was renamed or deleted is read on after it last grew.", check: positive
+        )
         ConfigField("allow_missing", \.allowMissing, .advanced, "Whether a pattern that matches no file is accepted.")
     }
 
@@ -57,6 +78,13 @@ public struct FileSourceConfig: OperatorConfig {
         }
         if format != .csv, !columns.isEmpty {
             findings.append(.error(field: "columns", "`columns` goes with `format: csv` only"))
+        }
+        let compressed = path.elements.filter { $0.hasSuffix(".gz") }
+        if follow, let first = compressed.first {
+            findings.append(
+                .error(
+                    field: "follow", "\(first) is compressed, and compressed files are not followed",
+                    hint: "read it with another file-source without `follow`"))
         }
         let names = columns.map(\.value)
         for reserved in ["path", "offset"] where names.contains(reserved) {
