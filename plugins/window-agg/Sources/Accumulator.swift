@@ -52,6 +52,9 @@ protocol Accumulator: AnyObject {
     func retract(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>)
     /// Takes partial states in.
     func merge(_ state: [Column], _ groups: UnsafeBufferPointer<Int32>)
+    /// Takes the partial states of groups in `sources` of another accumulator of the same kind in, each into the group at
+    /// its place in `groups`: the same as to merge their ``state(_:)``, without columns between where that pays.
+    func merge(_ other: any Accumulator, _ sources: UnsafeBufferPointer<Int32>, into groups: UnsafeBufferPointer<Int32>)
     /// The partial states of groups.
     func state(_ groups: UnsafeBufferPointer<Int32>) -> [Column]
     /// Each row as a partial state of its own, without touching this accumulator.
@@ -63,6 +66,12 @@ protocol Accumulator: AnyObject {
     ) -> Column
     /// Empties groups, so that their numbers can be given out again.
     func clear(_ groups: UnsafeBufferPointer<Int32>)
+}
+
+extension Accumulator {
+    func merge(
+        _ other: any Accumulator, _ sources: UnsafeBufferPointer<Int32>, into groups: UnsafeBufferPointer<Int32>
+    ) { merge(other.state(sources), groups) }
 }
 
 /// Calls `body` for each selected row, in order: a plain loop where all are, whole words of 64 where possible.

@@ -27,6 +27,14 @@ final class CountAccumulator: Accumulator {
         }
     }
 
+    func merge(
+        _ other: any Accumulator, _ sources: UnsafeBufferPointer<Int32>, into groups: UnsafeBufferPointer<Int32>
+    ) {
+        guard let other = other as? CountAccumulator else { return merge(other.state(sources), groups) }
+        let (base, source) = (cells.base, other.cells.base)
+        for i in 0..<groups.count { base[Int(groups[i])] &+= source[Int(sources[i])] }
+    }
+
     func state(_ groups: UnsafeBufferPointer<Int32>) -> [Column] {
         [Column(.int64, .int64(cells.values(groups) { $0 }))]
     }

@@ -31,6 +31,21 @@ final class ExtremeAccumulator: Accumulator {
 
     func merge(_ state: [Column], _ groups: UnsafeBufferPointer<Int32>) { take(state[0], state[0].validity, groups) }
 
+    func merge(
+        _ other: any Accumulator, _ sources: UnsafeBufferPointer<Int32>, into groups: UnsafeBufferPointer<Int32>
+    ) {
+        guard let other = other as? ExtremeAccumulator else { return merge(other.state(sources), groups) }
+        let (base, source) = (cells.base, other.cells.base)
+        for i in 0..<groups.count {
+            let cell = base + Int(groups[i])
+            let part = source[Int(sources[i])]
+            guard part.isSet else { continue }
+            if !cell.pointee.isSet || (isMax ? part.key > cell.pointee.key : part.key < cell.pointee.key) {
+                cell.pointee = part
+            }
+        }
+    }
+
     private func take(_ column: Column, _ selection: Bitmap?, _ groups: UnsafeBufferPointer<Int32>) {
         switch column.storage {
         case .int32(let values): values.withUnsafeBufferPointer { v in take(selection, groups) { Int64(v[$0]) } }

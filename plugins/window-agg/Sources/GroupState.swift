@@ -12,19 +12,18 @@ struct GroupState {
     }
 
     /// The groups of these numbers. Shares long text with the table.
+    func batch(_ groups: GroupedAggregates, _ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        batch(groups.table.keys.columns(ids), groups.states(ids), groups.table.hashes(ids))
+    }
+
+    /// Group columns with their states.
     ///
-    /// - Parameter hash: what decides a group's key group: the hash of its columns in the exchange. Nil: of all its keys.
-    func batch(
-        _ groups: GroupedAggregates, _ ids: UnsafeBufferPointer<Int32>, hash: ((Int32) -> UInt64)? = nil
-    ) -> RecordBatch {
-        let keyGroups = Values<Int32>(count: ids.count) { target in
-            for i in 0..<ids.count {
-                target[i] = KeyGroup.of(hash: hash?(ids[i]) ?? groups.table.keys.hash(ids[i]))
-            }
+    /// - Parameter hashes: what decides a row's key group: the hash of its columns in the exchange.
+    func batch(_ groups: [Column], _ states: [Column], _ hashes: Values<UInt64>) -> RecordBatch {
+        let keyGroups = Values<Int32>(count: hashes.count) { target in
+            for i in 0..<hashes.count { target[i] = KeyGroup.of(hash: hashes[i]) }
         }
-        return RecordBatch(
-            schema, [Column(.int32, .int32(keyGroups))] + groups.table.keys.columns(ids) + groups.states(ids),
-            rowCount: ids.count)
+        return RecordBatch(schema, [Column(.int32, .int32(keyGroups))] + groups + states, rowCount: hashes.count)
     }
 
     /// Puts groups of a checkpoint in.

@@ -58,6 +58,14 @@ final class GroupedAggregates {
         }
     }
 
+    /// Merges the state of each group in `sources` of others, which have the same layout, into the one of `ids` at its place.
+    func merge(_ other: GroupedAggregates, _ sources: UnsafeBufferPointer<Int32>, into ids: UnsafeBufferPointer<Int32>)
+    {
+        for (accumulator, source) in zip(accumulators, other.accumulators) {
+            accumulator.merge(source, sources, into: ids)
+        }
+    }
+
     func states(_ ids: UnsafeBufferPointer<Int32>) -> [Column] { accumulators.flatMap { $0.state(ids) } }
 
     func rowStates(_ inputs: [AggregateInput]) -> [Column] {

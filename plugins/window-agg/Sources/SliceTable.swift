@@ -2,16 +2,18 @@ import DataflowOperator
 
 /// Partial states by slice and group, and what the windows that share slices make of them.
 ///
-/// A group's state stands once for each slice that has rows of it, keyed by the slice's first and last window (for
-/// windows that do not overlap: by the window) and the group columns. Each slice lists its states. Where windows
-/// overlap, groups have numbers of their own across slices, so that a window's result is made by merging state columns
-/// slice by slice at these numbers: a key that appears in k slices costs k merges and no look-up.
+/// A group has one number for all slices: its key is looked up once a row, in a table as small as there are groups. Each
+/// slice (for windows that do not overlap: each window) knows by that number which state a group has in it, and lists
+/// its states; their numbers are given out in rows, so those of a slice lie close together. A window's result is made by
+/// merging its slices one after the other at the groups' numbers: k slices of a key cost k merges and no look-up. A slice
+/// that goes is a list whose numbers are free; only a group that is in no other slice leaves the table of keys.
 final class SliceTable {
     /// The windows that some rows enter, and their states.
     final class Slice {
         let first: Int64
         let last: Int64
         fileprivate(set) var ids: [Int32] = []
+        fileprivate let states = SliceStates()
 
         fileprivate init(_ first: Int64, _ last: Int64) {
             self.first = first
@@ -32,18 +34,25 @@ final class SliceTable {
     let windowColumnCount: Int
     /// States that changed since they were told; kept here because numbers are given out again.
     var changes = WindowChanges()
+    /// The groups: their keys and numbers, whatever slices they are in.
+    private let keys: GroupTable
     private let states: GroupedAggregates
-    /// Where windows overlap: the groups' numbers across slices, and room to merge the states of one window.
-    private let groups: GroupedAggregates?
+    /// Where windows overlap: room to merge the states of one window, by group.
+    private let room: GroupedAggregates?
     private let rowState: GroupState
     private let table: IncrementalTable
-    // By state: its slice and its group's number.
+    // By state: its slice and its group.
     private var slotOf = Cells<Int32>(-1)
     private var groupOf = Cells<Int32>(-1)
+    /// Numbers of states given out so far, and those among them that are free.
+    private var stateBound: Int32 = 0
+    private var freeStates: [Int32] = []
     // By group: how many states it has, whether it is in the window being made.
     private var uses = Cells<Int32>(0)
     private var isGathered = Cells<Bool>(false)
     private var slots: [Slice?] = []
+    /// By slot: the places of the slice's states, if it has some for all groups.
+    private var places = Cells<UnsafeMutablePointer<Int32>?>(nil)
     private var freeSlots: [Int32] = []
     private var slotByBounds: [Bounds: Int32] = [:]
     /// The least last window of a slice.
@@ -52,15 +61,17 @@ final class SliceTable {
     init(_ shape: PartialShape, _ grid: WindowGrid) {
         self.grid = grid
         windowColumnCount = grid.overlaps ? 2 : 1
-        states = GroupedAggregates(keys: shape.groupFields.map(\.type), shape.layout)
-        let keys = shape.groupFields.dropFirst(windowColumnCount).map(\.type)
-        groups = grid.overlaps ? GroupedAggregates(keys: Array(keys), shape.layout) : nil
+        keys = GroupTable(shape.groupFields.dropFirst(windowColumnCount).map(\.type))
+        states = GroupedAggregates(keys: [], shape.layout)
+        room = grid.overlaps ? GroupedAggregates(keys: [], shape.layout) : nil
         rowState = GroupState(shape.groupFields, shape.layout)
         table = IncrementalTable("windows", distribution: .keyGroup(column: 0), rowState.schema)
     }
 
     var schema: Schema { rowState.schema }
     var isEmpty: Bool { slotByBounds.isEmpty }
+    /// The numbers of groups and of states are below these.
+    var bounds: (groups: Int, states: Int) { (keys.upperBound, Int(stateBound)) }
 
     /// The slices with rows, in the order of time.
     var slices: [Slice] {
@@ -72,60 +83,136 @@ final class SliceTable {
     /// Merges rows of partial states: columns of the window, group columns, states.
     /// - Returns: each row's state.
     func merge(_ columns: ArraySlice<Column>, count: Int) -> [Int32] {
-        let keys = Array(columns.prefix(rowState.groupCount))
-        let ids = states.groups(keys, count: count)
+        let groupColumns = columns.prefix(rowState.groupCount)
+        let numbers = keys.findOrInsert(Array(groupColumns.dropFirst(windowColumnCount)), count: count)
+        uses.grow(to: keys.upperBound)
+        let ids = find(numbers, slots(of: groupColumns, count: count))
         table.willChange(ids, read)
-        list(ids, keys)
-        ids.withUnsafeBufferPointer { states.merge(columns.dropFirst(keys.count), $0) }
+        ids.withUnsafeBufferPointer { states.merge(columns.dropFirst(groupColumns.count), $0) }
         return ids
     }
 
-    /// Enters new states in the lists of their slices.
-    private func list(_ ids: [Int32], _ keys: [Column]) {
-        slotOf.grow(to: states.table.upperBound)
-        guard let firsts = keys[0].int64Values, let lasts = keys[windowColumnCount - 1].int64Values else { return }
-        var new: [Int32] = []
+    /// A slice that was found for a row.
+    private struct Recent {
+        var first: Int64 = 0
+        var last: Int64 = 0
         var slot: Int32 = -1
-        var slice: Slice?
-        firsts.withUnsafeBufferPointer { firsts in
-            lasts.withUnsafeBufferPointer { lasts in
-                for (i, id) in ids.enumerated() where slotOf[id] < 0 {
-                    if slice == nil || slice?.first != firsts[i] || slice?.last != lasts[i] {
-                        (slot, slice) = self.slot(firsts[i], lasts[i])
+    }
+
+    /// The slot of each row's slice; its ``places`` have one for each group.
+    private func slots(of groupColumns: ArraySlice<Column>, count: Int) -> [Int32] {
+        guard let firsts = groupColumns.first?.int64Values,
+            let lasts = groupColumns.dropFirst(windowColumnCount - 1).first?.int64Values
+        else { preconditionFailure("states of windows without the windows' columns") }
+        return [Int32](unsafeUninitializedCapacity: count) { found, used in
+            withUnsafeTemporaryAllocation(of: Recent.self, capacity: 64) { recent in
+                recent.initialize(repeating: Recent())
+                firsts.withUnsafeBufferPointer { firsts in
+                    lasts.withUnsafeBufferPointer { lasts in
+                        for i in 0..<count {
+                            let (first, last) = (firsts[i], lasts[i])
+                            // The slices of neighbouring rows differ, but there are few: a product's high bits tell them apart.
+                            let mixed = UInt64(bitPattern: first &+ last &* 3) &* 0x9E37_79B9_7F4A_7C15
+                            let place = Int(truncatingIfNeeded: mixed >> 58)
+                            if recent[place].slot < 0 || recent[place].first != first || recent[place].last != last {
+                                recent[place] = Recent(first: first, last: last, slot: slot(first, last))
+                            }
+                            found[i] = recent[place].slot
+                        }
                     }
-                    slotOf[id] = slot
-                    slice?.ids.append(id)
-                    if groups != nil { new.append(id) }
                 }
             }
-        }
-        guard let groups, !new.isEmpty else { return }
-        let own = Array(states.table.keys.columns(new).dropFirst(windowColumnCount))
-        let numbers = groups.groups(own, count: new.count)
-        groupOf.grow(to: states.table.upperBound)
-        uses.grow(to: groups.table.upperBound)
-        isGathered.grow(to: groups.table.upperBound)
-        for (id, number) in zip(new, numbers) {
-            groupOf[id] = number
-            uses[number] += 1
+            used = count
         }
     }
 
-    private func slot(_ first: Int64, _ last: Int64) -> (Int32, Slice?) {
+    /// The slot of a slice, which is made where there is none.
+    private func slot(_ first: Int64, _ last: Int64) -> Int32 {
         let bounds = Bounds(first: first, last: last)
-        if let slot = slotByBounds[bounds] { return (slot, slots[Int(slot)]) }
-        let slice = Slice(first, last)
         let slot: Int32
-        if let free = freeSlots.popLast() {
-            slot = free
-            slots[Int(free)] = slice
+        if let known = slotByBounds[bounds] {
+            slot = known
         } else {
-            slot = Int32(truncatingIfNeeded: slots.count)
-            slots.append(slice)
+            if let free = freeSlots.popLast() {
+                slot = free
+            } else {
+                slot = Int32(truncatingIfNeeded: slots.count)
+                slots.append(nil)
+                places.grow(to: slots.count)
+            }
+            slots[Int(slot)] = Slice(first, last)
+            slotByBounds[bounds] = slot
+            earliestLast = min(earliestLast, last)
         }
-        slotByBounds[bounds] = slot
-        earliestLast = min(earliestLast, last)
-        return (slot, slice)
+        if let states = slots[Int(slot)]?.states {
+            states.prepare(for: keys.upperBound)
+            places[slot] = states.dense
+        }
+        return slot
+    }
+
+    /// The state of each row, by its group and its slice's slot; new ones are entered in their slices' lists.
+    private func find(_ numbers: [Int32], _ rowSlots: [Int32]) -> [Int32] {
+        var new: [Int32] = []
+        let ids = [Int32](unsafeUninitializedCapacity: numbers.count) { ids, used in
+            for i in 0..<numbers.count {
+                let (number, slot) = (numbers[i], rowSlots[i])
+                guard let places = places[slot] else {
+                    ids[i] = findSparse(number, slot, &new)
+                    continue
+                }
+                if places[Int(number)] < 0 {
+                    places[Int(number)] = makeState(number, slot)
+                    new.append(places[Int(number)])
+                }
+                ids[i] = places[Int(number)]
+            }
+            used = numbers.count
+        }
+        guard !new.isEmpty else { return ids }
+        states.grow(to: Int(stateBound))
+        var start = 0
+        while start < new.count {
+            let slot = slotOf[new[start]]
+            let end = new[start...].firstIndex { slotOf[$0] != slot } ?? new.count
+            if let slice = slots[Int(slot)] {
+                slice.ids += new[start..<end]
+                slice.states.count = slice.ids.count
+            }
+            start = end
+        }
+        return ids
+    }
+
+    /// The same where the slice has no place for each group.
+    @inline(never)
+    private func findSparse(_ number: Int32, _ slot: Int32, _ new: inout [Int32]) -> Int32 {
+        guard let slice = slots[Int(slot)] else { preconditionFailure("a row's slice is not there") }
+        let found = slice.states.state(of: number)
+        if found >= 0 { return found }
+        let id = makeState(number, slot)
+        new.append(id)
+        slice.states.insert(number, id, upperBound: keys.upperBound)
+        places[slot] = slice.states.dense
+        return id
+    }
+
+    @inline(__always)
+    private func makeState(_ number: Int32, _ slot: Int32) -> Int32 {
+        let id: Int32
+        if let free = freeStates.popLast() {
+            id = free
+        } else {
+            precondition(stateBound < .max, "a table of windows holds at most \(Int32.max) states")
+            id = stateBound
+            stateBound += 1
+            slotOf.grow(to: Int(stateBound))
+            groupOf.grow(to: Int(stateBound))
+        }
+        slotOf[id] = slot
+        groupOf[id] = number
+        uses[number] += 1
+        return id
     }
 
     // MARK: Windows
@@ -164,10 +251,12 @@ final class SliceTable {
     ///
     /// - Returns: numbers to read with ``rows(_:)``; then they must be given back with ``release(_:)``.
     func gather(_ window: Int64, _ slices: [Slice], changed: Selection? = nil) -> [Int32] {
-        guard let groups else {
+        guard let room else {
             if let changed { return changed.first { $0.slice.first == window }?.ids ?? [] }
             return slices.first { $0.first == window }?.ids ?? []
         }
+        room.grow(to: keys.upperBound)
+        isGathered.grow(to: keys.upperBound)
         let members = slices.filter { $0.first <= window && window <= $0.last }
         var numbers: [Int32] = []
         func add(_ ids: some Sequence<Int32>) {
@@ -178,35 +267,37 @@ final class SliceTable {
         }
         if let changed {
             for (slice, ids) in changed where slice.first <= window && window <= slice.last { add(ids) }
-            let keys = numbers.isEmpty ? [] : groups.table.keys.columns(numbers)
-            for slice in members where !numbers.isEmpty {
-                let bounds = [slice.first, slice.last].map {
-                    Column(.timestamp, .int64(Values(repeating: $0, count: numbers.count)))
-                }
-                let found = states.table.find(bounds + keys, count: numbers.count)
-                merge(found.filter { $0 >= 0 }, groups)
+            for slice in members {
+                merge(numbers.map { slice.states.state(of: $0) }.filter { $0 >= 0 }, room)
             }
         } else {
+            numbers.reserveCapacity(members.map(\.ids.count).max() ?? 0)
             for slice in members {
                 add(slice.ids)
-                merge(slice.ids, groups)
+                merge(slice.ids, room)
             }
         }
         for number in numbers { isGathered[number] = false }
         return numbers
     }
 
-    /// Merges states into their groups.
-    private func merge(_ ids: [Int32], _ groups: GroupedAggregates) {
+    /// Merges states into the room of their groups.
+    private func merge(_ ids: [Int32], _ room: GroupedAggregates) {
         ids.withUnsafeBufferPointer { ids in
             var start = 0
             while start < ids.count {
                 let end = min(ids.count, start + RecordBatch.defaultRowCount)
                 let part = UnsafeBufferPointer(rebasing: ids[start..<end])
-                let numbers = part.map { groupOf[$0] }
-                numbers.withUnsafeBufferPointer { groups.merge(states.states(part)[...], $0) }
+                groups(of: part).withUnsafeBufferPointer { room.merge(states, part, into: $0) }
                 start = end
             }
+        }
+    }
+
+    private func groups(of ids: UnsafeBufferPointer<Int32>) -> [Int32] {
+        [Int32](unsafeUninitializedCapacity: ids.count) { numbers, used in
+            for i in 0..<ids.count { numbers[i] = groupOf[ids[i]] }
+            used = ids.count
         }
     }
 
@@ -214,15 +305,13 @@ final class SliceTable {
     func rows(
         _ numbers: UnsafeBufferPointer<Int32>
     ) -> (keys: [Column], results: [Column], problems: [(item: Int, ResultProblem)]) {
-        let source = groups ?? states
-        let keys = source.table.keys.columns(numbers)
-        let (results, problems) = source.results(numbers)
-        return (Array(groups == nil ? keys.dropFirst(windowColumnCount) : keys[...]), results, problems)
+        let (results, problems) = (room ?? states).results(numbers)
+        return (room == nil ? keys.keys.columns(groups(of: numbers)) : keys.keys.columns(numbers), results, problems)
     }
 
     /// Gives gathered numbers back.
     func release(_ numbers: [Int32]) {
-        numbers.withUnsafeBufferPointer { groups?.clear($0) }
+        numbers.withUnsafeBufferPointer { room?.clear($0) }
     }
 
     /// Forgets the slices whose last window starts before `bound`. O(1) when there is none.
@@ -235,27 +324,33 @@ final class SliceTable {
                 earliestLast = min(earliestLast, slice.last)
                 continue
             }
-            table.willRemove(slice.ids, read)
-            changes.forget(slice.ids)
-            if let groups { forget(slice.ids, groups) }
-            for id in slice.ids { slotOf[id] = -1 }
-            slice.ids.withUnsafeBufferPointer { states.remove($0) }
+            free(slice)
             slots[slot] = nil
+            places[Int32(truncatingIfNeeded: slot)] = nil
             freeSlots.append(Int32(truncatingIfNeeded: slot))
             slotByBounds[Bounds(first: slice.first, last: slice.last)] = nil
         }
+        // Numbers begin at 0 again where nothing is left.
+        if isEmpty { (stateBound, freeStates) = (0, []) }
     }
 
-    /// Lets groups go that have no other state.
-    private func forget(_ ids: [Int32], _ groups: GroupedAggregates) {
+    /// Lets the states of a slice go, and groups that have no other.
+    private func free(_ slice: Slice) {
+        table.willRemove(slice.ids, read)
+        changes.forget(slice.ids)
         var unused: [Int32] = []
-        for id in ids {
+        // The numbers that are taken last are given out first: those of the slice in their order again.
+        freeStates.reserveCapacity(freeStates.count + slice.ids.count)
+        for id in slice.ids.reversed() {
             let number = groupOf[id]
+            slotOf[id] = -1
             groupOf[id] = -1
             uses[number] -= 1
             if uses[number] == 0 { unused.append(number) }
+            freeStates.append(id)
         }
-        unused.withUnsafeBufferPointer { groups.remove($0) }
+        slice.ids.withUnsafeBufferPointer { states.clear($0) }
+        if unused.count == keys.count { keys.removeAll() } else { for number in unused { keys.remove(number) } }
     }
 
     // MARK: State
@@ -268,8 +363,22 @@ final class SliceTable {
     }
 
     private func read(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
-        // Rows are spread by their groups alone where windows share slices.
-        guard let groups else { return rowState.batch(states, ids) }
-        return rowState.batch(states, ids) { groups.table.keys.hash(self.groupOf[$0]) }
+        let firsts = Values<Int64>(count: ids.count) { target in
+            for i in 0..<ids.count { target[i] = slots[Int(slotOf[ids[i]])]?.first ?? .min }
+        }
+        var columns = [Column(.timestamp, .int64(firsts))]
+        if windowColumnCount == 2 {
+            let lasts = Values<Int64>(count: ids.count) { target in
+                for i in 0..<ids.count { target[i] = slots[Int(slotOf[ids[i]])]?.last ?? .min }
+            }
+            columns.append(Column(.timestamp, .int64(lasts)))
+        }
+        let numbers = groups(of: ids)
+        columns += keys.keys.columns(numbers)
+        // Rows are spread by their groups alone where windows share slices, else by their window too.
+        let hashes =
+            room == nil
+            ? RowHash.hashes(columns, count: ids.count) : numbers.withUnsafeBufferPointer { keys.hashes($0) }
+        return rowState.batch(columns, states.states(ids), hashes)
     }
 }

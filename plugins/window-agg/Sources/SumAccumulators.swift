@@ -60,6 +60,18 @@ final class IntegerSumAccumulator: Accumulator {
         }
     }
 
+    func merge(
+        _ other: any Accumulator, _ sources: UnsafeBufferPointer<Int32>, into groups: UnsafeBufferPointer<Int32>
+    ) {
+        guard let other = other as? IntegerSumAccumulator else { return merge(other.state(sources), groups) }
+        let (base, source) = (cells.base, other.cells.base)
+        for i in 0..<groups.count {
+            let cell = base + Int(groups[i])
+            cell.pointee.sum &+= source[Int(sources[i])].sum
+            cell.pointee.count &+= source[Int(sources[i])].count
+        }
+    }
+
     func state(_ groups: UnsafeBufferPointer<Int32>) -> [Column] {
         [
             Column(.decimal(precision: 38, scale: 0), .decimal(cells.values(groups) { $0.sum })),
@@ -317,6 +329,27 @@ final class FloatSumAccumulator: Accumulator {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    func merge(
+        _ other: any Accumulator, _ sources: UnsafeBufferPointer<Int32>, into groups: UnsafeBufferPointer<Int32>
+    ) {
+        guard let other = other as? FloatSumAccumulator, other.specials.isEmpty else {
+            return merge(other.state(sources), groups)
+        }
+        let (base, source) = (cells.base, other.cells.base)
+        for i in 0..<groups.count {
+            let cell = base + Int(groups[i])
+            let part = source + Int(sources[i])
+            cell.pointee.count &+= part.pointee.count
+            // A sum that has become infinite on the way is a special one from here on.
+            if part.pointee.sum.isFinite {
+                FloatSumAccumulator.add(part.pointee.sum, cell)
+                cell.pointee.rest += part.pointee.rest
+            } else {
+                special(groups[i], part.pointee.sum, 1)
             }
         }
     }

@@ -81,6 +81,18 @@ struct AccumulatorTrial {
         while parts.count > 1 {
             let left = keepsOrder ? 0 : Int(random.next() % UInt64(parts.count - 1))
             let right = parts.remove(at: left + 1)
+            if random.next() % 3 == 0 {
+                // As windows merge their slices; each group through another number.
+                let turned = allGroups.reversed() as [Int32]
+                let other = empty()
+                allGroups.withUnsafeBufferPointer { all in
+                    turned.withUnsafeBufferPointer { turned in
+                        other.merge(right, all, into: turned)
+                        parts[left].merge(other, turned, into: all)
+                    }
+                }
+                continue
+            }
             let state = try state(right)
             // Once more into an empty one: what a restore does.
             let restored = empty()
