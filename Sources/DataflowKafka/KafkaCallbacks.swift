@@ -23,7 +23,8 @@ final class KafkaCallbacks: Sendable {
 
     func add(_ failure: KafkaFailure) {
         state.withLock { state in
-            state.last = failure
+            // That all brokers are down follows the reason why the last of them is.
+            if failure.code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || state.last == nil { state.last = failure }
             if state.failures.count < KafkaCallbacks.maxFailures { state.failures.append(failure) }
         }
     }
