@@ -1,6 +1,6 @@
 internal import CKafka
 internal import DataflowOperator
-import Glibc
+internal import Glibc
 internal import Logging
 
 /// What librdkafka's callbacks reach: they come on its threads and on whichever calls it, append here and return.

@@ -1,4 +1,5 @@
 internal import CKafka
+internal import Glibc
 
 /// A topic as the brokers describe it.
 package struct KafkaTopic {
@@ -44,6 +45,13 @@ extension KafkaClient {
         }
     }
 
+    /// The cluster's id; nil where it does not tell in time. Blocks the first time.
+    package func clusterID(timeout milliseconds: Int32) -> String? {
+        guard let text = rd_kafka_clusterid(handle, milliseconds) else { return nil }
+        defer { free(text) }
+        return String(cString: text)
+    }
+
     /// For each partition the first offset at or after a time. One request a broker. Blocks.
     ///
     /// - Parameter times: milliseconds since 1970; `RD_KAFKA_OFFSET_BEGINNING` for the first offset that is there,
@@ -55,7 +63,7 @@ extension KafkaClient {
     ) throws(KafkaFailure) -> KafkaOffsets {
         guard !times.isEmpty else { return [] }
         let list = KafkaPartitionList(times)
-        try KafkaFailure.check(rd_kafka_offsets_for_times(handle, list.handle, milliseconds))
+        try KafkaFailure.check(list.withHandle { rd_kafka_offsets_for_times(handle, $0, milliseconds) })
         return try list.checkedOffsets()
     }
 
@@ -66,7 +74,7 @@ extension KafkaClient {
     ) throws(KafkaFailure) -> KafkaOffsets {
         guard !partitions.isEmpty else { return [] }
         let list = KafkaPartitionList(partitions)
-        try KafkaFailure.check(rd_kafka_committed(handle, list.handle, milliseconds))
+        try KafkaFailure.check(list.withHandle { rd_kafka_committed(handle, $0, milliseconds) })
         return try list.checkedOffsets()
     }
 }

@@ -27,8 +27,7 @@ package final class KafkaPartitionList {
         package var failure: KafkaFailure?
     }
 
-    /// librdkafka's list, for its calls; valid as long as this object.
-    package let handle: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
+    private let handle: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
 
     package init(_ entries: [(KafkaPartition, Int64)]) {
         guard let list = rd_kafka_topic_partition_list_new(Int32(clamping: entries.count)) else {
@@ -55,14 +54,22 @@ package final class KafkaPartitionList {
 
     deinit { rd_kafka_topic_partition_list_destroy(handle) }
 
+    /// Lends librdkafka's list for its calls; the pointer must not leave `body`.
+    package func withHandle<R>(_ body: (UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) -> R) -> R {
+        withExtendedLifetime(self) { body(handle) }
+    }
+
     /// What stands in the list now. O(partitions).
     package var entries: [Entry] {
-        guard let elements = handle.pointee.elems else { return [] }
-        return (0..<Int(handle.pointee.cnt)).map { index in
-            let element = elements[index]
-            return Entry(
-                partition: KafkaPartition(String(cString: element.topic), element.partition), offset: element.offset,
-                failure: element.err == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaFailure(element.err))
+        withHandle { list in
+            guard let elements = list.pointee.elems else { return [] }
+            return (0..<Int(list.pointee.cnt)).map { index in
+                let element = elements[index]
+                return Entry(
+                    partition: KafkaPartition(String(cString: element.topic), element.partition),
+                    offset: element.offset,
+                    failure: element.err == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : KafkaFailure(element.err))
+            }
         }
     }
 }

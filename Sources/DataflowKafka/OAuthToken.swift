@@ -1,5 +1,5 @@
 internal import CKafka
-import Glibc
+internal import Glibc
 
 /// A bearer token out of a file, for SASL's OAUTHBEARER.
 struct OAuthToken {

@@ -82,7 +82,7 @@ package struct KafkaTestAdmin {
     /// Deletes the messages of a partition before an offset, as retention does.
     package func deleteRecords(_ topic: String, _ partition: Int32, before offset: Int64) throws {
         let list = KafkaPartitionList([(KafkaPartition(topic, partition), offset)])
-        var request = rd_kafka_DeleteRecords_new(list.handle)
+        var request = list.withHandle { rd_kafka_DeleteRecords_new($0) }
         defer { rd_kafka_DeleteRecords_destroy(request) }
         try run { queue in rd_kafka_DeleteRecords(client.handle, &request, 1, nil, queue) }
     }
