@@ -138,7 +138,7 @@ let package = Package(
             name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/http-source", swiftSettings: settings),
         .executableTarget(
-            name: "bench-pg-sink", dependencies: contract + ["DataflowOperator", "PgSink", log],
+            name: "bench-pg-sink", dependencies: contract + ["DataflowOperator", "DataflowPostgres", "PgSink", log],
             path: "Benchmarks/pg-sink", swiftSettings: settings),
         .executableTarget(
             name: "bench-window-agg", dependencies: ["WindowAgg", "TopN", "DataflowOperator", log] + contract,

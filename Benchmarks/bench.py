@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The benchmarks: w1 (pages of products -> five counts), w2 (10 s tumbling windows by country), w3 (60 s windows sliding
-by 10 s by item, over the events of w2) and flagship (pipelines/openfood.yaml over recorded pages in local files, into
-PostgreSQL).
+by 10 s by item, over the events of w2), flagship (pipelines/openfood.yaml over recorded pages in local files, into
+PostgreSQL) and pg-sink (beside a C program that writes the same rows: pg_sink.py).
 
-    Benchmarks/bench.py [--data DIR] [--peers DIR] [--pages DIR] [--runs N] [--jobs w1,w2,w3,flagship] [--cpus 0]
+    Benchmarks/bench.py [--data DIR] [--peers DIR] [--pages DIR] [--runs N] [--jobs w1,w2,w3,flagship,pg-sink] [--cpus 0]
                         [--one-core]
 
 Every answer is checked and a wrong one fails the benchmark: w1 to w3 against DuckDB over the same files, the flagship
@@ -15,6 +15,8 @@ stand outside this project.
 Where others use the machine, compare CPU seconds before wall seconds.
 """
 import argparse, glob, gzip, json, os, shutil, statistics, subprocess, sys, time
+
+import pg_sink
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -260,6 +262,8 @@ def main():
     for job in bench.o.jobs.split(","):
         if job == "flagship":
             bench.flagship()
+        elif job == "pg-sink":
+            pg_sink.run(bench.o)
         else:
             bench.prepare()
             bench.bench(job)

@@ -14,5 +14,9 @@ RELEASE=${RELEASE:--c release --static-swift-stdlib -Xswiftc -enforce-exclusivit
 scripts/bootstrap.sh
 # shellcheck disable=SC2086 # a list of words
 "$SWIFT" build $RELEASE --scratch-path "$SCRATCH" --product dataflow
+if [[ ${BENCH_ARGUMENTS:-} == *pg-sink* ]]; then
+    # shellcheck disable=SC2086 # a list of words
+    "$SWIFT" build $RELEASE --scratch-path "$SCRATCH" --product bench-pg-sink
+fi
 # shellcheck disable=SC2086 # a list of words
 exec Benchmarks/bench.py --dataflow "$SCRATCH/release/dataflow" ${BENCH_ARGUMENTS:-}
