@@ -66,10 +66,13 @@ package final class PgConnection {
     // MARK: Statements
 
     /// Runs one or more statements without parameters; returns the last result.
+    ///
+    /// - Parameter meanwhile: is called once the statements are sent, while the server works on them.
     @discardableResult
-    package func execute(_ sql: String) throws(PgFailure) -> PgResult {
+    package func execute(_ sql: String, meanwhile: () -> Void = {}) throws(PgFailure) -> PgResult {
         try observe?(.willSend(sql))
         try send(PQsendQuery(handle, sql))
+        meanwhile()
         let result = try finishStatement()
         try observe?(.didFinish(sql))
         return result
@@ -122,10 +125,13 @@ package final class PgConnection {
     }
 
     /// Ends the copy and returns how many rows the server has taken.
-    package func endCopy() throws(PgFailure) -> Int {
+    ///
+    /// - Parameter meanwhile: is called once all is sent, while the server works on it.
+    package func endCopy(meanwhile: () -> Void = {}) throws(PgFailure) -> Int {
         try observe?(.willSend("end of copy"))
         guard PQputCopyEnd(handle, nil) == 1 else { throw connectionFailure() }
         try flush()
+        meanwhile()
         let rowCount = try finishStatement().affectedRows
         try observe?(.didFinish("end of copy"))
         return rowCount

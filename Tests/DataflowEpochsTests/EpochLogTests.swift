@@ -85,4 +85,82 @@ struct EpochLogTests {
     @Test func `the name of a log holds nothing of a lineage but letters and digits`() {
         #expect(EpochLog.name(lineage: "a/../B-9", epoch: 7) == "epoch-aB9-7.log")
     }
+
+    // MARK: Staging, and several epochs in a file
+
+    private static let frame = EpochLog.Frame(kind: 1, rowCount: 1)
+
+    private func stage(_ text: String, whole: Bool, _ log: EpochLog) throws {
+        try Array(text.utf8).withUnsafeBytes { if whole { try log.stage(Self.frame, $0) } else { try log.stage($0) } }
+    }
+
+    private func append(_ text: String, _ log: EpochLog) throws {
+        try Array(text.utf8).withUnsafeBytes { try log.append(Self.frame, $0) }
+    }
+
+    private func texts(_ log: EpochLog) throws -> [String] {
+        try read(log).map { String(decoding: $0.bytes, as: UTF8.self) }
+    }
+
+    @Test func `a staged frame counts once it is accepted, and is written once`() throws {
+        let folder = try Folder()
+        let log = try EpochLog(creatingIn: folder.path)
+        try append("one", log)
+        try stage("two thr", whole: false, log)
+        #expect(try texts(log) == ["one"])
+        try stage("two three", whole: true, log)
+        // Again, as after a lost connection.
+        try stage("two three", whole: true, log)
+        #expect(try texts(log) == ["one"])
+        #expect(log.rowCount == 1)
+        log.accept()
+        #expect(try texts(log) == ["one", "two three"])
+        #expect(log.rowCount == 2)
+    }
+
+    @Test func `what was staged and refused is overwritten by what was accepted`() throws {
+        let folder = try Folder()
+        let log = try EpochLog(creatingIn: folder.path, named: "run.log")
+        try stage("good bad good", whole: true, log)
+        for part in ["good", "Good"] { try append(part, log) }
+        try log.seal()
+        #expect(try texts(log) == ["good", "Good"])
+        let later = try EpochLog(opening: log.name, in: folder.path, length: log.length, serial: log.serial)
+        #expect(try texts(later) == ["good", "Good"])
+    }
+
+    @Test func `an epoch writes over the one before, whose frames are never taken for its own`() throws {
+        let folder = try Folder()
+        let log = try EpochLog(creatingIn: folder.path, named: "run.log")
+        for text in ["first", "second"] { try append(text, log) }
+        try log.seal()
+        let old = (length: log.length, serial: log.serial)
+        log.reset()
+        #expect(log.isEmpty)
+        try append("third", log)
+        try log.seal()
+        #expect(try texts(log) == ["third"])
+        // A length or an epoch that is not the file's: the checksum tells.
+        for (length, serial) in [(old.length, log.serial), (log.length, old.serial)] {
+            let wrong = try EpochLog(opening: "run.log", in: folder.path, length: length, serial: serial)
+            let error = #expect(throws: EpochLog.Failure.self) { try read(wrong) }
+            #expect(error?.isInputOutput == false)
+        }
+    }
+
+    @Test func `a large file is given back to the disk when its epoch is over`() throws {
+        let folder = try Folder()
+        let log = try EpochLog(creatingIn: folder.path, named: "run.log")
+        let text = String(repeating: "x", count: 1 << 20)
+        for _ in 0..<65 { try append(text, log) }
+        try log.seal()
+        func size() throws -> Int {
+            try #require(FileManager.default.attributesOfItem(atPath: log.path)[.size] as? Int)
+        }
+        #expect(try size() > 65 << 20)
+        log.reset()
+        #expect(try size() == 0)
+        try append("next", log)
+        #expect(try texts(log) == ["next"])
+    }
 }

@@ -51,17 +51,22 @@ struct CommitTable {
             """, [pipeline, node, marker.lineage, String(marker.generation), String(marker.epoch)])
     }
 
-    /// Locks the row and moves it from `previous` to `epoch`, if it still says what this run wrote there.
-    ///
-    /// - Returns: false if the row says something else, or is gone.
-    func advance(
-        from previous: UInt64, to epoch: UInt64, lineage: String, generation: UInt64, _ connection: PgConnection
-    ) throws(PgFailure) -> Bool {
-        try connection.query(
-            """
-            update \(table.sql) set epoch = $5
-            where pipeline = $1 and node = $2 and lineage = $3 and generation = $4 and epoch = $6
-            """, [pipeline, node, lineage, String(generation), String(epoch), String(previous)]
-        ).affectedRows == 1
+    /// Makes ``advance(from:to:)`` ready for a connection: planning it each time would cost a small epoch dearly.
+    func prepareAdvance(lineage: String, generation: UInt64) -> String {
+        """
+        prepare dataflow_advance(bigint, bigint) as with moved as (update \(table.sql) set epoch = $2
+        where pipeline = \(PgName.literal(pipeline)) and node = \(PgName.literal(node))
+        and lineage = \(PgName.literal(lineage)) and generation = \(generation) and epoch = $1 returning 1)
+        select 1 / count(*) from moved;\u{20}
+        """
     }
+
+    /// Locks the row and moves it from `previous` to `epoch`, if it still says what this run wrote there; else it fails with
+    /// ``didNotAdvance``, so that a `commit` behind it in the same message is not carried out.
+    func advance(from previous: UInt64, to epoch: UInt64) -> String {
+        "execute dataflow_advance(\(previous), \(epoch)); "
+    }
+
+    /// The SQLSTATE of a marker that says something else, or is gone: division by zero.
+    static let didNotAdvance = "22012"
 }

@@ -72,6 +72,15 @@ struct PgName: Hashable {
         return PgName.quote(schema) + "." + PgName.quote(name)
     }
 
+    /// A text as a literal, with `standard_conforming_strings` as the session sets it.
+    static func literal(_ text: String) -> String {
+        var result = "'"
+        for scalar in text.unicodeScalars {
+            if scalar == "'" { result += "''" } else { result.unicodeScalars.append(scalar) }
+        }
+        return result + "'"
+    }
+
     static func quote(_ identifier: String) -> String {
         var result = "\""
         for scalar in identifier.unicodeScalars {

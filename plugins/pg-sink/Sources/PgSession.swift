@@ -2,22 +2,6 @@ import DataflowOperator
 import DataflowPostgres
 import Logging
 
-/// The connection in use and what is known of it; a lost connection takes all of that with it.
-final class PgLink {
-    let connection: PgConnection
-    /// A transaction is open that holds all rows of the epoch log.
-    var isInTransaction = false
-    var hasStage = false
-    /// Bytes of the segment that an open COPY has got already; nil if no COPY is open.
-    var streamedBytes: Int?
-    /// Rows in the stage that were put there in this transaction.
-    var stageRows = 0
-
-    init(_ connection: PgConnection) {
-        self.connection = connection
-    }
-}
-
 /// How long to wait before the next attempt: doubling, with full jitter in the upper half, up to a limit.
 struct Backoff {
     private var ceiling: Duration = .milliseconds(100)
@@ -178,9 +162,7 @@ final class PgSession {
     private func rollBack() {
         guard let link, link.isInTransaction else { return }
         do throws(PgFailure) {
-            try link.connection.execute("rollback")
-            link.isInTransaction = false
-            link.stageRows = 0
+            try link.rollBack()
         } catch {
             // Also where a COPY is open: no statement can be sent then.
             drop()

@@ -48,8 +48,7 @@ extension PgSink {
         let fields = stream.schema.fields
         let columns = try await session.run("open \(table)", limit: config.openTimeout) { link in
             let connection = link.connection
-            try connection.execute("begin")
-            link.isInTransaction = true
+            try link.beginNow()
             let oid = try existingTable(connection, fields)
             let catalog = try PgCatalog.read(oid, connection)
             let columns: [PgColumn]
@@ -62,8 +61,7 @@ extension PgSink {
             }
             if context.restored == nil || restoredEpochs == nil { try meetExistingRows(connection) }
             if exactlyOnce { try claimMarker(restoredEpochs, connection) }
-            try connection.execute("commit")
-            link.isInTransaction = false
+            try link.commit()
             if let mark = session.mark {
                 try PgSession.take(mark, connection)
                 let ended = try PgSession.endOthers(with: mark, connection)
@@ -78,12 +76,8 @@ extension PgSink {
         target = Target(
             writer: SegmentWriter(statements: statements),
             encoder: CopyEncoder(columns: columns, marksDeletes: statements.isUpsert))
-        if exactlyOnce {
-            let pending = context.restored?.commitPending == true
-            EpochLog.removeAll(
-                in: context.stateDirectory,
-                except: pending ? EpochLog.name(lineage: context.lineage, epoch: epochs.last) : nil)
-        }
+        // The log of an epoch whose commit is pending stays until it is committed.
+        if exactlyOnce, context.restored?.commitPending != true { EpochLog.removeAll(in: context.stateDirectory) }
     }
 
     /// Finds the table, or creates it.

@@ -20,6 +20,8 @@ public final class PgSink: Sink {
         var file: String
         var length: Int
         var rowCount: Int
+        /// Which epoch of its file it is; nil in a checkpoint of a version that gave each epoch a file.
+        var serial: UInt64?
     }
 
     public static let info = OperatorInfo(
@@ -46,8 +48,10 @@ public final class PgSink: Sink {
     /// Bytes of the segment that were sent ahead.
     private var streamed = 0
     private var segmentStart: ContinuousClock.Instant?
-    /// The accepted rows of this epoch; nil if there are none yet.
+    /// The accepted rows of this epoch, or of the one that is to be committed; empty or nil if there are none.
     private var log: EpochLog?
+    /// The epoch in the log is prepared and not committed.
+    private var isPending = false
 
     struct Target {
         var writer: SegmentWriter
@@ -114,9 +118,11 @@ public final class PgSink: Sink {
             rows.byteCount - streamed >= min(PgSink.streamBytes, config.maxBatch.bytes / 4)
         {
             let writer = try withTarget { $0.writer }
+            let log = try openLog()
             try await session.run("write rows to \(table)", limit: config.reconnectTimeout) { link in
                 try begin(link, writer)
                 try writer.stream(rows, to: link)
+                try logged { () throws(EpochLog.Failure) in try log.stage(rows.bytes[0..<rows.byteCount]) }
             }
             streamed = rows.byteCount
         }
@@ -130,30 +136,40 @@ public final class PgSink: Sink {
     }
 
     public func flush(_ checkpoint: CheckpointID, errors: inout OutputBuffer) async throws(OperatorError) {
-        try await settle(&errors)
+        try await settle(&errors, endsEpoch: true)
     }
 
     /// Hands the collected rows to the server. When this returns they are accepted or refused.
-    private func settle(_ errors: inout OutputBuffer) async throws(OperatorError) {
+    private func settle(_ errors: inout OutputBuffer, endsEpoch: Bool = false) async throws(OperatorError) {
         guard rows.count > 0 || deletesExistingRows else { return }
         let (writer, columns) = try withTarget { ($0.writer, $0.encoder.columns) }
         if writer.statements.isUpsert { keys.compact(rows) }
+        let log = exactlyOnce ? try openLog() : nil
         let outcome = try await session.run("write rows to \(table)", limit: config.reconnectTimeout) { link in
             try begin(link, writer)
-            let outcome = try writer.write(rows, to: link)
-            if !exactlyOnce {
-                try link.connection.execute("commit")
-                link.isInTransaction = false
-                link.stageRows = 0
+            var failure: EpochLog.Failure?
+            // The log is written, and the disk waited for, while the server works.
+            let outcome = try writer.write(rows, to: link) {
+                guard let log else { return }
+                do throws(EpochLog.Failure) {
+                    try log.stage(writer.frame(rows, 0..<rows.count), rows.bytes[0..<rows.byteCount])
+                    if endsEpoch { try log.sync() }
+                } catch { failure = error }
             }
+            if let failure { throw failure.operatorError }
+            if !exactlyOnce { try link.commit() }
             return outcome
         }
-        if exactlyOnce {
-            let log = try openLog()
-            for range in outcome.accepted {
-                try logged { () throws(EpochLog.Failure) in
-                    try log.append(writer.frame(rows, range), rows.bytes[rows.range(of: range)])
+        if let log {
+            if outcome.accepted == [0..<rows.count] {
+                log.accept()
+            } else {
+                for range in outcome.accepted {
+                    try logged { () throws(EpochLog.Failure) in
+                        try log.append(writer.frame(rows, range), rows.bytes[rows.range(of: range)])
+                    }
                 }
+                log.discard()
             }
         }
         deletesExistingRows = false
@@ -188,11 +204,9 @@ public final class PgSink: Sink {
             link.hasStage = true
         }
         // Deferred constraints are checked at once, so that a row cannot fail at the commit.
-        try link.connection.execute("begin isolation level read committed read write; set constraints all immediate")
-        link.isInTransaction = true
-        link.stageRows = 0
-        if let log { try replay(log, to: link, writer) }
-        if deletesExistingRows { try link.connection.execute(writer.statements.deleteAll) }
+        link.begin("set constraints all immediate; ")
+        if let log, !log.isEmpty { try replay(log, to: link, writer) }
+        if deletesExistingRows { try link.execute(writer.statements.deleteAll) }
     }
 
     private func replay(_ log: EpochLog, to link: PgLink, _ writer: SegmentWriter) throws {
@@ -201,25 +215,27 @@ public final class PgSink: Sink {
     }
 
     private func openLog() throws(OperatorError) -> EpochLog {
-        if let log { return log }
-        let made = try logged { () throws(EpochLog.Failure) in try EpochLog(creatingIn: context.stateDirectory) }
-        if deletesExistingRows {
+        let log: EpochLog
+        if let opened = self.log {
+            log = opened
+        } else {
+            log = try logged { () throws(EpochLog.Failure) in
+                try EpochLog(creatingIn: context.stateDirectory, named: "epochs-\(context.generation).log")
+            }
+            self.log = log
+        }
+        if deletesExistingRows, log.isEmpty {
             try logged { () throws(EpochLog.Failure) in
-                try made.append(
+                try log.append(
                     EpochLog.Frame(.deleteAll, rowCount: 0),
                     UnsafeRawBufferPointer(start: nil, count: 0))
             }
         }
-        log = made
-        return made
+        return log
     }
 
     private func logged<R>(_ body: () throws(EpochLog.Failure) -> R) throws(OperatorError) -> R {
-        do throws(EpochLog.Failure) {
-            return try body()
-        } catch {
-            throw error.operatorError
-        }
+        do throws(EpochLog.Failure) { return try body() } catch { throw error.operatorError }
     }
 
     func withTarget<R>(_ body: (inout Target) -> R) throws(OperatorError) -> R {
@@ -235,12 +251,13 @@ public final class PgSink: Sink {
     // MARK: Epochs
 
     public func prepareCommit(_ checkpoint: CheckpointID) async throws(OperatorError) -> [Committable] {
-        guard let log else { return [] }
-        let name = EpochLog.name(lineage: context.lineage, epoch: checkpoint.number)
-        try logged { () throws(EpochLog.Failure) in try log.seal(as: name) }
+        guard let log, !log.isEmpty else { return [] }
+        try logged { () throws(EpochLog.Failure) in try log.seal() }
         let committable = Committable(
-            epoch: checkpoint.number, previous: epochs.last, file: name, length: log.length, rowCount: log.rowCount)
+            epoch: checkpoint.number, previous: epochs.last, file: log.name, length: log.length,
+            rowCount: log.rowCount, serial: log.serial)
         epochs = EpochState(last: checkpoint.number, previous: epochs.last)
+        isPending = true
         return [committable]
     }
 
@@ -252,8 +269,6 @@ public final class PgSink: Sink {
 
     private func commit(_ committable: Committable) async throws(OperatorError) {
         let writer = try withTarget { $0.writer }
-        let lineage = context.lineage
-        let generation = context.generation
         try await session.run("commit epoch \(committable.epoch) to \(table)", limit: config.reconnectTimeout) { link in
             if !link.isInTransaction {
                 // A new connection: either the commit got through before the old one was lost, or all is to be done again.
@@ -261,38 +276,53 @@ public final class PgSink: Sink {
                 if log == nil {
                     log = try logged { () throws(EpochLog.Failure) in
                         try EpochLog(
-                            opening: committable.file, in: context.stateDirectory, length: committable.length)
+                            opening: committable.file, in: context.stateDirectory, length: committable.length,
+                            serial: committable.serial ?? 0)
                     }
                 }
                 try begin(link, writer)
             }
-            let isOurs = try commits.advance(
-                from: committable.previous, to: committable.epoch, lineage: lineage, generation: generation,
-                link.connection)
-            guard isOurs else { throw try explain(committable, link) }
-            try link.connection.execute("commit")
-            link.isInTransaction = false
-            link.stageRows = 0
+            if !link.hasAdvance {
+                try link.execute(commits.prepareAdvance(lineage: context.lineage, generation: context.generation))
+                link.hasAdvance = true
+            }
+            do throws(PgFailure) {
+                try link.commit(commits.advance(from: committable.previous, to: committable.epoch))
+            } catch {
+                guard error.sqlState == CommitTable.didNotAdvance else { throw error }
+                throw try explain(committable, link)
+            }
         }
-        log = nil
-        EpochLog.remove(committable.file, in: context.stateDirectory)
+        if isPending {
+            isPending = false
+            log?.reset()
+        } else {
+            // An epoch of an earlier run.
+            log = nil
+            EpochLog.removeAll(in: context.stateDirectory)
+        }
     }
 
     /// Whether the target holds the epoch already.
     private func isCommitted(_ committable: Committable, _ link: PgLink) throws -> Bool {
-        try link.connection.execute("begin")
-        link.isInTransaction = true
-        let marker = try commits.lock(link.connection)
-        try link.connection.execute("rollback")
-        link.isInTransaction = false
+        let marker = try marker(link)
         guard let marker, marker.lineage == context.lineage else { return false }
         if marker.generation > context.generation { throw error(for: .fenced(by: marker.generation)) }
         return marker.epoch >= committable.epoch
     }
 
+    /// Reads the marker when everything that was under way with it is over.
+    private func marker(_ link: PgLink) throws(PgFailure) -> CommitMarker? {
+        try link.beginNow()
+        let marker = try commits.lock(link.connection)
+        try link.rollBack()
+        return marker
+    }
+
     /// Why the marker could not be moved on.
     private func explain(_ committable: Committable, _ link: PgLink) throws(PgFailure) -> OperatorError {
-        let marker = try commits.lock(link.connection)
+        try link.rollBack()
+        let marker = try marker(link)
         let refusal: MarkerDecision.Refusal
         if let marker {
             if marker.lineage != context.lineage {
@@ -316,6 +346,7 @@ public final class PgSink: Sink {
 
     public func close() async {
         session.close()
+        if !isPending { log?.remove() }
         log = nil
     }
 }

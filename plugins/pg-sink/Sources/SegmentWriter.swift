@@ -40,32 +40,31 @@ struct SegmentWriter {
 
     /// Writes all rows of `segment`. Each attempt stands in a savepoint, so that a refusal leaves the transaction whole.
     ///
+    /// - Parameter meanwhile: is called once, while the server works on all of them.
     /// - Throws: failures of the connection or of the transaction; what was written is to be rolled back then.
-    func write(_ segment: RowStore, to link: PgLink) throws(PgFailure) -> Outcome {
+    func write(_ segment: RowStore, to link: PgLink, meanwhile: () -> Void = {}) throws(PgFailure) -> Outcome {
         var outcome = Outcome()
         var bisection = Bisection(count: segment.count)
-        if link.streamedBytes != nil {
-            do throws(PgFailure) {
-                try endStream(segment, to: link)
-                outcome.accepted.append(0..<segment.count)
-                return outcome
-            } catch {
-                guard error.kind == .row else { throw error }
-                try link.connection.execute("rollback to savepoint dataflow")
-                if let row = bisection.refused(naming: error.copyRow.map { $0 - 1 }) {
-                    outcome.refused.append((row, error))
-                }
-            }
-        }
+        var isFirst = true
         while let range = bisection.next {
             let stageRows = link.stageRows
             do throws(PgFailure) {
-                try write(segment, range, to: link)
+                if link.streamedBytes != nil {
+                    try endStream(segment, to: link, meanwhile: meanwhile)
+                } else {
+                    link.mark()
+                    try apply(
+                        frame(segment, range), segment.bytes[segment.range(of: range)], to: link,
+                        meanwhile: isFirst ? meanwhile : {})
+                }
+                isFirst = false
+                link.keep()
                 bisection.accepted()
                 outcome.accepted.append(range)
             } catch {
+                isFirst = false
                 guard error.kind == .row else { throw error }
-                try link.connection.execute("rollback to savepoint dataflow")
+                try link.undo()
                 link.stageRows = stageRows
                 if let row = bisection.refused(naming: error.copyRow.map { $0 - 1 }) {
                     outcome.refused.append((row, error))
@@ -75,15 +74,16 @@ struct SegmentWriter {
         return outcome
     }
 
-    /// Sends what the segment has so far, so that the server works while more is collected; ``write(_:to:)`` ends that.
-    /// Only rows that are added can be sent before the segment is full: of a key the last row counts.
+    /// Sends what the segment has so far, so that the server works while more is collected; ``write(_:to:meanwhile:)``
+    /// ends that. Only rows that are added can be sent before the segment is full: of a key the last row counts.
     func stream(_ segment: RowStore, to link: PgLink) throws(PgFailure) {
         precondition(!statements.isUpsert, "rows with a key cannot be sent before the segment is full")
         let start: Int
         if let streamed = link.streamedBytes {
             start = streamed
         } else {
-            try link.connection.startCopy("savepoint dataflow; " + statements.copyIntoTable)
+            link.mark()
+            try link.startCopy(statements.copyIntoTable)
             try SegmentWriter.header.withUnsafeBytes { (header) throws(PgFailure) in try link.connection.copy(header) }
             start = 0
         }
@@ -91,18 +91,11 @@ struct SegmentWriter {
         link.streamedBytes = segment.byteCount
     }
 
-    private func endStream(_ segment: RowStore, to link: PgLink) throws(PgFailure) {
+    private func endStream(_ segment: RowStore, to link: PgLink, meanwhile: () -> Void) throws(PgFailure) {
         try stream(segment, to: link)
         link.streamedBytes = nil
         try SegmentWriter.trailer.withUnsafeBytes { (trailer) throws(PgFailure) in try link.connection.copy(trailer) }
-        _ = try link.connection.endCopy()
-        try link.connection.execute("release savepoint dataflow")
-    }
-
-    private func write(_ segment: RowStore, _ range: Range<Int>, to link: PgLink) throws(PgFailure) {
-        let frame = frame(segment, range)
-        try apply(frame, segment.bytes[segment.range(of: range)], to: link, before: "savepoint dataflow; ")
-        try link.connection.execute("release savepoint dataflow")
+        _ = try link.connection.endCopy(meanwhile: meanwhile)
     }
 
     /// How the rows of `range` are to be applied.
@@ -117,32 +110,34 @@ struct SegmentWriter {
 
     /// Applies a frame, of a segment or of the log.
     func apply(
-        _ frame: EpochLog.Frame, _ bytes: UnsafeRawBufferPointer, to link: PgLink, before: String = ""
+        _ frame: EpochLog.Frame, _ bytes: UnsafeRawBufferPointer, to link: PgLink, meanwhile: () -> Void = {}
     ) throws(PgFailure) {
-        let connection = link.connection
         switch EpochLog.Frame.Kind(rawValue: frame.kind) {
         case nil:
             throw PgFailure(.configuration, "the epoch log asks for \(frame.kind), which a newer version has written")
         case .deleteAll:
-            try connection.execute(before + statements.deleteAll)
+            try link.execute(statements.deleteAll)
         case .append:
-            try copy(before + statements.copyIntoTable, bytes, connection)
+            try copy(statements.copyIntoTable, bytes, link, meanwhile: meanwhile)
         case .upsert:
             let clear = link.stageRows > 0 ? statements.clearStage(rowCount: link.stageRows) + "; " : ""
-            try copy(before + clear + statements.copyIntoStage, bytes, connection)
+            try copy(clear + statements.copyIntoStage, bytes, link)
             link.stageRows = frame.rowCount
             var merge: [String] = []
             if frame.hasDeletes { merge.append(statements.mergeDeletes) }
             if frame.hasRows { merge.append(statements.mergeRows) }
-            try connection.execute(merge.joined(separator: "; "))
+            try link.execute(merge.joined(separator: "; "), meanwhile: meanwhile)
         }
     }
 
-    private func copy(_ sql: String, _ bytes: UnsafeRawBufferPointer, _ connection: PgConnection) throws(PgFailure) {
-        try connection.startCopy(sql)
+    private func copy(
+        _ sql: String, _ bytes: UnsafeRawBufferPointer, _ link: PgLink, meanwhile: () -> Void = {}
+    ) throws(PgFailure) {
+        try link.startCopy(sql)
+        let connection = link.connection
         try SegmentWriter.header.withUnsafeBytes { (header) throws(PgFailure) in try connection.copy(header) }
         try connection.copy(bytes)
         try SegmentWriter.trailer.withUnsafeBytes { (trailer) throws(PgFailure) in try connection.copy(trailer) }
-        _ = try connection.endCopy()
+        _ = try connection.endCopy(meanwhile: meanwhile)
     }
 }
