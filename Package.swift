@@ -79,6 +79,7 @@ let package = Package(
         .executable(name: "openfood-api", targets: ["openfood-api"]),
         .library(name: "DataflowOperator", targets: ["DataflowOperator"]),
         .library(name: "DataflowTesting", targets: ["DataflowTesting"]),
+        .library(name: "CFaults", type: .dynamic, targets: ["CFaults"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -184,11 +185,19 @@ let package = Package(
                 + contract),
         // Programs, servers and folders that the end-to-end tests start.
         .target(name: "DataflowEndToEnd", path: "Tests/EndToEnd", swiftSettings: settings),
+        // Pipelines under faults: the harness, and a library that is preloaded into the program.
+        .target(name: "CFaults", path: "Tests/CFaults", linkerSettings: [.linkedLibrary("dl")]),
+        .target(
+            name: "DataflowChaos", dependencies: ["DataflowEndToEnd", "DataflowTesting", "DataflowOperator"],
+            path: "Tests/Chaos", swiftSettings: settings),
+        .executableTarget(
+            name: "dataflow-chaos", dependencies: ["DataflowChaos", "DataflowEndToEnd", "dataflow", arguments],
+            path: "Tests/dataflow-chaos", swiftSettings: settings),
         tests("OpenFoodAPITests", ["openfood-api", "CZlib"] + flyingFox),
         tests(
             "PipelineTests",
             [
-                "dataflow", "openfood-api", "DataflowEndToEnd", "DataflowTesting", "DataflowRuntime",
+                "dataflow", "openfood-api", "DataflowEndToEnd", "DataflowChaos", "DataflowTesting", "DataflowRuntime",
                 "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", "Select", "WindowAgg",
                 log,
             ] + contract),

@@ -1,0 +1,69 @@
+import DataflowEndToEnd
+import Foundation
+
+/// A pipeline with all that it needs, whose faults and output the harness knows.
+///
+/// An instance is one life of the pipeline: its checkpoints, its input, and what it has written so far.
+package protocol Scenario: AnyObject, SendableMetatype {
+    static var name: String { get }
+    /// What can go wrong for it.
+    static var faults: [Fault.Kind] { get }
+
+    /// Starts the servers that it needs.
+    ///
+    /// - Parameter rows: how much input there is; the same number gives the same input.
+    init(rows: Int) throws
+
+    /// The pipeline file.
+    var pipeline: String { get }
+    /// Of this life alone; `ROWS`, `CHECKPOINT_PATH` and `RATE` are set by the harness.
+    var environment: [String: String?] { get }
+    /// Further words of the command line, at so many rows a second.
+    func arguments(rate: Int) -> [String]
+
+    /// Lets a fault of a server happen; those of the program are the harness's.
+    func begin(_ fault: Fault) throws
+    /// Mends it again.
+    func end(_ fault: Fault) throws
+
+    /// Everything that was written, by place, in an order that does not depend on when it was written.
+    func output() throws -> [String: [String]]
+}
+
+extension Scenario {
+    package func arguments(rate: Int) -> [String] { [] }
+    package func begin(_ fault: Fault) throws {}
+    package func end(_ fault: Fault) throws {}
+}
+
+package enum Scenarios {
+    package static var all: [any Scenario.Type] {
+        [FilesScenario.self, PostgresScenario.self, OpenFoodScenario.self]
+    }
+}
+
+/// `Tests/Resources/chaos/files.yaml`.
+package final class FilesScenario: Scenario {
+    package static let name = "files"
+    package static let faults: [Fault.Kind] = [.kill, .stop, .clockJump, .slowDisk, .diskFull]
+
+    private let folder: TemporaryFolder
+
+    package init(rows: Int) throws { folder = try TemporaryFolder() }
+
+    package var pipeline: String { "\(Repository.root)/Tests/Resources/chaos/files.yaml" }
+    package var environment: [String: String?] { ["OUT": folder.path] }
+
+    package func output() throws -> [String: [String]] {
+        var found: [String: [String]] = [:]
+        for place in ["rows", "windows", "visits"] {
+            let path = "\(folder.path)/\(place)"
+            var lines: [String] = []
+            for name in try FileManager.default.contentsOfDirectory(atPath: path) where name.hasSuffix(".ndjson") {
+                lines += folder.text("\(place)/\(name)").split(separator: "\n").map(String.init)
+            }
+            found[place] = lines.sorted()
+        }
+        return found
+    }
+}
