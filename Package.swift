@@ -46,6 +46,8 @@ let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "
 
 let plugins = [
     PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl", "CSimdJSON"]),
+    PluginFolder(
+        name: "http-server-source", module: "HTTPServerSource", libraries: contract + ["CEpoll", "CSimdJSON", "CZlib"]),
     PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["DataflowFiles"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["DataflowCodec", "CSimdJSON"]),
@@ -93,6 +95,7 @@ let package = Package(
         .systemLibrary(name: "CKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CEpoll"),
         // C headers over C++ libraries.
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
@@ -138,6 +141,9 @@ let package = Package(
         .executableTarget(
             name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/http-source", swiftSettings: settings),
+        .executableTarget(
+            name: "bench-http-server-source", dependencies: ["HTTPServerSource", "DataflowOperator", log] + contract,
+            path: "Benchmarks/http-server-source", swiftSettings: settings),
         .executableTarget(
             name: "bench-pg-sink", dependencies: contract + ["DataflowOperator", "DataflowPostgres", "PgSink", log],
             path: "Benchmarks/pg-sink", swiftSettings: settings),

@@ -5,6 +5,7 @@ import Explode
 import FileSink
 import FileSource
 import GenerateSource
+import HTTPServerSource
 import HTTPSource
 import JSONEncode
 import JSONParse
@@ -29,6 +30,7 @@ public enum BuiltinPlugins {
             FileSinkPlugin.self,
             FileSourcePlugin.self,
             GenerateSourcePlugin.self,
+            HTTPServerSourcePlugin.self,
             HTTPSourcePlugin.self,
             JSONEncodePlugin.self,
             JSONParsePlugin.self,

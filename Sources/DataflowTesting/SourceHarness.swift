@@ -7,7 +7,7 @@ public final class SourceHarness<S: Source> {
     /// What was emitted since the start or the last ``take()``.
     public private(set) var output = Emitted()
     public private(set) var hasEnded = false
-    private let source: S
+    package let source: S
     private var nextCheckpoint: UInt64 = 1
 
     /// Checks the configuration, builds and opens the source.
