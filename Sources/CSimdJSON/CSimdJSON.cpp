@@ -1,4 +1,5 @@
 #include "CSimdJSON.h"
+#include "FlatDocuments.h"
 
 #include <simdjson.h>
 
@@ -77,6 +78,11 @@ struct csimdjson_parser {
   Arena<uint8_t> padded;
   size_t nextWord = 0;
   size_t nextString = 0;
+  /// The fields that are read of flat documents; empty: no document is.
+  flat::Fields fields;
+  Implementation runs;
+  /// Runs that are not tried, after one with few flat documents.
+  size_t runsLeftOut = 0;
 
   /// How much of the string arena a document can have used: a string's length word and terminator cost more than its
   /// quotes, but each string is followed by a structural character.
@@ -95,7 +101,7 @@ struct csimdjson_parser {
   }
 
   void parseOne(const uint8_t *base, size_t readable, csimdjson_text text, csimdjson_document &result) {
-    result = {nextWord, nextString, 0, simdjson::SUCCESS};
+    result = {nextWord, nextString, 0, simdjson::SUCCESS, 0};
     if (text.length > maximumBytes) {
       result.error = simdjson::CAPACITY;
       return;
@@ -116,6 +122,64 @@ struct csimdjson_parser {
     if (error) { return; }
     result.words = lent.words();
     advance(lent, text.length, documents->n_structural_indexes);
+  }
+
+  /// Whether the texts may be read as a run: one behind the other, with little between them.
+  bool isRun(size_t readable, const csimdjson_text *texts, size_t count) {
+    if (fields.isEmpty() || count < 2 || maximumDepth < 2) { return false; }
+    if (runsLeftOut > 0) {
+      runsLeftOut--;
+      return false;
+    }
+    uint64_t end = texts[0].offset;
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+      if (texts[i].offset < end) { return false; }
+      end = texts[i].offset + texts[i].length;
+      total += texts[i].length;
+    }
+    return end - texts[0].offset <= total + total / 2 && readable >= end + padding;
+  }
+
+  /// Parses texts of which most are expected to be flat objects. Answers false, having done nothing, where the first stage
+  /// finds fault with one of them.
+  bool parseRun(const uint8_t *base, size_t readable, const csimdjson_text *texts, size_t count,
+                csimdjson_document *results) {
+    const uint64_t start = texts[0].offset;
+    const size_t length = size_t(texts[count - 1].offset + texts[count - 1].length - start);
+    const uint8_t *const text = base + start;
+    if (make(runs, length, maximumDepth) || runs->stage1(text, length, simdjson::stage1_mode::regular)) {
+      return false;
+    }
+    flat::Walk walk(text, runs->structural_indexes.get(), runs->n_structural_indexes);
+    fields.write(strings.data);
+    nextString = fields.byteCount();
+    auto findEscape = [&](size_t from) {
+      const void *found = std::memchr(text + from, '\\', length - from);
+      return found ? size_t(static_cast<const uint8_t *>(found) - text) : length;
+    };
+    size_t escape = findEscape(0);
+    size_t others = 0;
+    for (size_t i = 0; i < count; i++) {
+      const size_t begin = size_t(texts[i].offset - start);
+      const size_t end = begin + size_t(texts[i].length);
+      if (escape < begin) { escape = findEscape(begin); }
+      walk.skip(begin);
+      size_t words = 0;
+      if (escape >= end && texts[i].length <= maximumBytes) {
+        words = walk.read(begin, end, fields, tape.data + nextWord, strings.data, nextString);
+      }
+      if (words > 0) {
+        // Strings of these count from the arena's beginning, where the names are.
+        results[i] = {nextWord, 0, uint32_t(words), simdjson::SUCCESS, 1};
+        nextWord += words;
+      } else {
+        parseOne(base, readable, texts[i], results[i]);
+        others++;
+      }
+    }
+    if (others * 2 > count) { runsLeftOut = 64; }
+    return true;
   }
 };
 
@@ -138,6 +202,10 @@ csimdjson_parser *csimdjson_create(size_t maximum_bytes, uint32_t maximum_depth)
 
 void csimdjson_destroy(csimdjson_parser *parser) { delete parser; }
 
+void csimdjson_want(csimdjson_parser *parser, const uint8_t *const *names, const size_t *lengths, size_t count) {
+  (void)parser->fields.assign(names, lengths, count);
+}
+
 int32_t csimdjson_parse(csimdjson_parser *parser, const uint8_t *base, size_t readable, const csimdjson_text *texts,
                         size_t count, csimdjson_document *documents, csimdjson_output *output) {
   size_t total = 0;
@@ -147,14 +215,18 @@ int32_t csimdjson_parse(csimdjson_parser *parser, const uint8_t *base, size_t re
   total += 2 * count;
   if (error_code error = make(parser->documents, total, parser->maximumDepth)) { return error; }
   // A document of n bytes has at most n + 3 words ("1" has 4) and 2n + 8 bytes of strings; a failed one leaves nothing.
-  if (!parser->tape.reserve(total + 4 * count + 64) || !parser->strings.reserve(2 * total + 16 * count + 256)) {
+  if (!parser->tape.reserve(total + 4 * count + 64) ||
+      !parser->strings.reserve(2 * total + 16 * count + parser->fields.byteCount() + 256)) {
     return simdjson::MEMALLOC;
   }
-  parser->nextWord = 0;
-  parser->nextString = 0;
-  for (size_t i = 0; i < count; i++) { parser->parseOne(base, readable, texts[i], documents[i]); }
   output->tape = parser->tape.data;
   output->strings = parser->strings.data;
+  parser->nextWord = 0;
+  parser->nextString = 0;
+  if (parser->isRun(readable, texts, count) && parser->parseRun(base, readable, texts, count, documents)) {
+    return simdjson::SUCCESS;
+  }
+  for (size_t i = 0; i < count; i++) { parser->parseOne(base, readable, texts[i], documents[i]); }
   return simdjson::SUCCESS;
 }
 

@@ -15,18 +15,29 @@ public final class Buffer: Sendable {
     @usableFromInline nonisolated(unsafe) package let base: UnsafeMutableRawPointer
     /// Bytes in use, without the padding.
     public let byteCount: Int
+    /// Whether it holds one value again and again, so that rows taken out of it are its own first ones.
+    @usableFromInline package let isUniform: Bool
 
     /// Allocates `byteCount` bytes, lends them to `fill` and freezes them. O(byteCount).
     ///
     /// - Parameter fill: must initialise every byte that will be read; the memory is zeroed only when `zeroed` is true.
-    public init<E: Error>(
+    public convenience init<E: Error>(
         byteCount: Int, zeroed: Bool = false, initializingWith fill: (UnsafeMutableRawBufferPointer) throws(E) -> Void
+    ) throws(E) {
+        try self.init(byteCount: byteCount, zeroed: zeroed, isUniform: false, initializingWith: fill)
+    }
+
+    /// - Parameter isUniform: promises that `fill` writes one value again and again.
+    package init<E: Error>(
+        byteCount: Int, zeroed: Bool = false, isUniform: Bool,
+        initializingWith fill: (UnsafeMutableRawBufferPointer) throws(E) -> Void
     ) throws(E) {
         precondition(byteCount >= 0, "a buffer cannot have \(byteCount) bytes")
         let memory = UnsafeMutableRawPointer.allocate(byteCount: byteCount + Buffer.padding, alignment: 64)
         memset(zeroed ? memory : memory + byteCount, 0, zeroed ? byteCount + Buffer.padding : Buffer.padding)
         base = memory
         self.byteCount = byteCount
+        self.isUniform = isUniform
         try fill(UnsafeMutableRawBufferPointer(start: memory, count: byteCount))
     }
 
@@ -36,6 +47,7 @@ public final class Buffer: Sendable {
         memset(memory + byteCount, 0, Buffer.padding)
         base = memory
         self.byteCount = byteCount
+        isUniform = false
     }
 
     /// A copy of the bytes. O(n).

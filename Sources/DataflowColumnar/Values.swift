@@ -41,6 +41,15 @@ public struct Values<Element: BitwiseCopyable & Sendable>: Sendable {
         self.init(count: count) { $0.initialize(repeating: value) }
     }
 
+    /// `count` times the same value, in memory that ``take(_:)`` shares instead of copying it: for a column of ones that is
+    /// made once and sliced for every batch. O(n).
+    public static func uniform(_ value: Element, count: Int) -> Values {
+        let buffer = Buffer(byteCount: count * MemoryLayout<Element>.stride, isUniform: true) { memory in
+            memory.bindMemory(to: Element.self).initialize(repeating: value)
+        }
+        return Values(buffer: buffer, count: count)
+    }
+
     /// The value at `index`; traps in debug builds when it is out of range.
     @inlinable
     public subscript(index: Int) -> Element {
@@ -67,10 +76,13 @@ public struct Values<Element: BitwiseCopyable & Sendable>: Sendable {
             buffer: owner, byteOffset: byteOffset + range.lowerBound * MemoryLayout<Element>.stride, count: range.count)
     }
 
-    /// The values at `indices`, in that order. O(indices).
+    /// The values at `indices`, in that order. O(indices); O(1) where all are the same by ``uniform(_:count:)``.
     @inlinable
     public func take(_ indices: Values<Int32>) -> Values {
-        withUnsafeBufferPointer { source in
+        if owner.isUniform, indices.count * MemoryLayout<Element>.stride <= owner.byteCount {
+            return Values(buffer: owner, count: indices.count)
+        }
+        return withUnsafeBufferPointer { source in
             indices.withUnsafeBufferPointer { indices in
                 Values(count: indices.count) { target in
                     for i in 0..<indices.count { target[i] = source[Int(indices[i])] }

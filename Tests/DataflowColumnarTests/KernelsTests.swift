@@ -15,6 +15,16 @@ struct SplitMix: RandomNumberGenerator {
 }
 
 @Suite struct KernelsTests {
+    @Test func `rows taken of a uniform column are its own memory, or a copy where it has not as many`() {
+        let ones = Values<Int64>.uniform(1, count: 4)
+        let some = ones.slice(1..<3).take(Values([1, 0, 1, 1] as [Int32]))
+        #expect(some.array == [1, 1, 1, 1])
+        #expect(some.owner === ones.owner)
+        let more = ones.take(Values([3, 2, 1, 0, 3] as [Int32]))
+        #expect(more.array == [1, 1, 1, 1, 1])
+        #expect(more.owner !== ones.owner)
+    }
+
     @Test(arguments: [1, 2, 3, 4, 5] as [UInt64])
     func `take, filter, slice and concatenate agree with the same work on boxed rows`(seed: UInt64) {
         var random = SplitMix(state: seed)

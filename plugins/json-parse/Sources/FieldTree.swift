@@ -9,6 +9,8 @@ final class FieldTree {
         var below: FieldTree?
     }
 
+    /// The names of the fields that objects are asked for.
+    let names: [[UInt8]]
     private var matcher: FieldMatcher
     private var fields: [Target]
     private let elementIndices: [Int]
@@ -37,6 +39,7 @@ final class FieldTree {
             return Target(
                 columns: paths.filter(\.steps.isEmpty).map(\.column), below: deeper.isEmpty ? nil : FieldTree(deeper))
         }
+        self.names = names
         matcher = FieldMatcher(names)
         elementIndices = indices
         fields = names.map { target(.field($0)) }

@@ -54,7 +54,11 @@ final class RowParser {
     var rowCount: Int { origins.count }
 
     /// Nil when there is no memory for a parser.
-    init?(rows: JSONPath, columns: [ColumnPlan], maxDocumentBytes: Int, maxDepth: Int) {
+    ///
+    /// - Parameter keepsWholeDocuments: to have fields on the tape that no column asks for; for tests.
+    init?(
+        rows: JSONPath, columns: [ColumnPlan], maxDocumentBytes: Int, maxDepth: Int, keepsWholeDocuments: Bool = false
+    ) {
         guard let source = SourceText(maxDocumentBytes: maxDocumentBytes, maxDepth: maxDepth) else { return nil }
         self.source = source
         self.columns = columns
@@ -69,6 +73,12 @@ final class RowParser {
                 ($0, $1.path.steps[...])
             })
         found = .allocate(capacity: max(columns.count, 1))
+        // Where each document is a row, nothing but the columns' fields is looked at.
+        if !keepsWholeDocuments, rows.steps.isEmpty,
+            columns.allSatisfy({ !$0.isUsed || !$0.path.steps.isEmpty })
+        {
+            source.want(tree.names)
+        }
     }
 
     deinit {

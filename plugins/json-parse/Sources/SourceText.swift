@@ -30,6 +30,19 @@ final class SourceText {
         csimdjson_destroy(parser)
     }
 
+    /// Says that of documents which are objects only these fields are asked for: others may be missing on the tape.
+    func want(_ names: [[UInt8]]) {
+        Array(names.joined()).withUnsafeBufferPointer { text in
+            guard var start = text.baseAddress else { return }
+            var starts: [UnsafePointer<UInt8>] = []
+            for name in names {
+                starts.append(start)
+                start += name.count
+            }
+            csimdjson_want(parser, starts, names.map(\.count), names.count)
+        }
+    }
+
     /// Parses each of `texts` (at least one), which lie in the `readable` bytes from `base`. The tape and
     /// ``documents`` are valid until the next call; `base` must stay readable as long.
     /// - Returns: nil when there was no memory for the parser to work in.
@@ -58,6 +71,7 @@ final class SourceText {
     /// The source text of a value, without space around it. Nil only when there is no memory left.
     func text(of slot: Slot, tape: Tape) -> UnsafeRawBufferPointer? {
         let number = slot.document
+        if tape.documents[number].is_part != 0 { return textInPart(of: slot, tape: tape) }
         let origin = tape.base(number)
         let target = slot.index - origin
         if number != document || target < index, !begin(number) { return nil }
@@ -77,6 +91,37 @@ final class SourceText {
             while end > start, whole[end - 1] <= UInt8(ascii: " ") { end -= 1 }
         }
         return UnsafeRawBufferPointer(rebasing: whole[start..<end])
+    }
+
+    /// The same where the tape has only some fields: the tokens are then a brace and four a field.
+    private func textInPart(of slot: Slot, tape: Tape) -> UnsafeRawBufferPointer? {
+        let number = slot.document
+        if number != document, !begin(number) { return nil }
+        guard let positions else { return nil }
+        let whole = text(ofDocument: number)
+        let origin = tape.base(number)
+        if slot.index == origin + 1 {
+            return UnsafeRawBufferPointer(rebasing: whole[Int(positions[0])...Int(positions[positionCount - 1])])
+        }
+        // Fields of one name share its place among the strings.
+        let name = tape.words[slot.index - 1]
+        var earlier = 0
+        var field = origin + 2
+        while field < slot.index - 1 {
+            if tape.words[field] == name { earlier += 1 }
+            field = tape.next(field + 1, base: origin)
+        }
+        let wanted = tape.string(name, document: number)
+        for token in stride(from: 1, to: positionCount - 3, by: 4) {
+            let key = whole[Int(positions[token]) + 1..<Int(positions[token + 1]) - 1]
+            guard key.elementsEqual(wanted) else { continue }
+            if earlier == 0 {
+                return UnsafeRawBufferPointer(
+                    rebasing: whole[Int(positions[token + 2])..<Int(positions[token + 3])])
+            }
+            earlier -= 1
+        }
+        return nil
     }
 
     private func begin(_ number: Int) -> Bool {

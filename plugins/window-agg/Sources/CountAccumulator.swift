@@ -45,7 +45,7 @@ final class CountAccumulator: Accumulator {
 
     /// 1 where a row counts, else 0.
     static func ones(_ input: AggregateInput) -> Values<Int64> {
-        guard let selection = input.selection else { return Values(repeating: 1, count: input.count) }
+        guard let selection = input.selection else { return UniformStates.ones(input.count) }
         return Values(count: input.count) { target in
             for i in 0..<target.count { target[i] = selection[i] ? 1 : 0 }
         }

@@ -34,3 +34,20 @@ struct GroupState {
         return ids
     }
 }
+
+/// Columns of the states of single rows that say nothing: they are made once, and neither exchange nor merge copies them.
+enum UniformStates {
+    private static let count = 2 * RecordBatch.defaultRowCount
+    private static let manyOnes = Values<Int64>.uniform(1, count: count)
+    private static let manyZeros = Values<Double>.uniform(0, count: count)
+
+    /// 1 for each row.
+    static func ones(_ count: Int) -> Values<Int64> {
+        count <= self.count ? manyOnes.slice(0..<count) : Values(repeating: 1, count: count)
+    }
+
+    /// 0 for each row.
+    static func zeros(_ count: Int) -> Values<Double> {
+        count <= self.count ? manyZeros.slice(0..<count) : Values(repeating: 0, count: count)
+    }
+}

@@ -382,7 +382,7 @@ final class FloatSumAccumulator: Accumulator {
             }
         }
         return [
-            Column(.float64, .float64(sums)), Column(.float64, .float64(Values(repeating: 0, count: input.count))),
+            Column(.float64, .float64(sums)), Column(.float64, .float64(UniformStates.zeros(input.count))),
             Column(.int64, .int64(CountAccumulator.ones(input))),
         ]
     }
