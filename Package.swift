@@ -33,7 +33,8 @@ struct PluginFolder {
             tests(
                 "\(module)Tests",
                 [
-                    .byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline", "DataflowOperator",
+                    .byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline",
+                    "DataflowCheckpoint", "DataflowOperator",
                     log,
                 ] + libraries,
                 path: "plugins/\(name)/Tests"),

@@ -98,6 +98,11 @@ struct ProgressDisplay: Sendable {
             }
             console.line("  " + cells.joined(separator: "  "))
         }
+        for node in nodes where node.spilledBytes > 0 {
+            console.line(
+                "  \(node.name) wrote \(ByteSize(bytes: node.spilledBytes).roundedDescription) of state to disk, beyond `memory`"
+            )
+        }
     }
 
     // MARK: Words

@@ -18,6 +18,8 @@ public protocol CheckpointFiles: Sendable {
     func syncDirectory(_ path: String) throws(CheckpointError)
     /// Atomic; replaces what `to` named.
     func rename(_ from: String, to: String) throws(CheckpointError)
+    /// Gives a file that never changes a second name, or copies it to another file system; `to` must not exist.
+    func adopt(_ path: String, as other: String) throws(CheckpointError)
     /// Removes a file or a whole directory. It is no error if it is missing.
     func remove(_ path: String) throws(CheckpointError)
     /// An exclusive lock that ends with the returned object or with the process; nil while another holds it.

@@ -4,8 +4,8 @@ import DataflowOperator
 ///
 /// State belongs to a node *name* (and the version of each of its tables), not to the node's place in the pipeline file.
 public struct CheckpointManifest: Hashable, Sendable, Codable {
-    /// The version of this format that this build writes. 2: tables may lie in `increments` files.
-    public static let currentFormat = 2
+    /// The version of this format that this build writes. 2: tables may lie in `increments` files; 3: in `spilled` ones.
+    public static let currentFormat = 3
     /// The versions that it reads.
     static let readableFormats = 1...currentFormat
 
@@ -51,6 +51,9 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
 
     /// The checkpoints whose `increments` files hold rows of this one.
     public var references: Set<UInt64> { Set(nodes.lazy.flatMap(\.tables).compactMap(\.increments)) }
+
+    /// The `spilled` files that hold rows of this checkpoint.
+    public var spilledFiles: Set<String> { Set(nodes.lazy.flatMap(\.tables).compactMap { $0.spilled?.file }) }
 
     /// A file beside the manifest, with what is needed to find damage.
     public struct StateFile: Hashable, Sendable, Codable {
@@ -123,10 +126,31 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
         public var isNumbered: Bool?
         /// The checkpoint whose `increments` file holds the rows; nil for this checkpoint's own `state`.
         public var increments: UInt64?
+        /// A file of `spilled` that holds the rows: offset and length are those of its list of segments.
+        public var spilled: Spilled?
+
+        public struct Spilled: Hashable, Sendable, Codable {
+            public var file: String
+            /// Only rows of these key groups are the subtask's: from the first up to, but not with, the last.
+            public var firstKeyGroup: Int32
+            public var endKeyGroup: Int32
+            /// A number of the operator's.
+            public var mark: Int
+            /// Of the list of segments, each of which has a checksum of its own; `crc32` of the table is 0.
+            public var checksum: UInt64
+
+            public init(file: String, keyGroups: Range<Int32>, mark: Int, checksum: UInt64) {
+                self.file = file
+                self.checksum = checksum
+                firstKeyGroup = keyGroups.lowerBound
+                endKeyGroup = keyGroups.upperBound
+                self.mark = mark
+            }
+        }
 
         public init(
             subtask: Int, name: String, version: UInt32, distribution: Distribution, rowCount: Int, offset: Int,
-            length: Int, crc32: UInt32, isNumbered: Bool? = nil, increments: UInt64? = nil
+            length: Int, crc32: UInt32, isNumbered: Bool? = nil, increments: UInt64? = nil, spilled: Spilled? = nil
         ) {
             self.subtask = subtask
             self.name = name
@@ -138,6 +162,7 @@ public struct CheckpointManifest: Hashable, Sendable, Codable {
             self.crc32 = crc32
             self.isNumbered = isNumbered
             self.increments = increments
+            self.spilled = spilled
         }
     }
 

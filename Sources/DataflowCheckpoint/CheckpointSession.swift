@@ -23,16 +23,23 @@ public final class CheckpointSession: Sendable {
         var references: [CheckpointID: References] = [:]
     }
 
-    /// Of which checkpoints a manifest needs the increments file.
+    /// Which files a manifest needs: increments by checkpoint, spilled ones by name.
     private enum References {
-        case known(Set<UInt64>)
+        case known(Set<UInt64>, spilled: Set<String>)
         /// The manifest cannot be read: any file that is not newer may be needed.
         case unknown
 
         func contains(_ file: UInt64, of id: CheckpointID) -> Bool {
             switch self {
-            case .known(let files): files.contains(file)
+            case .known(let files, _): files.contains(file)
             case .unknown: file <= id.number
+            }
+        }
+
+        func contains(_ spilled: (name: String, checkpoint: UInt64), of id: CheckpointID) -> Bool {
+            switch self {
+            case .known(_, let names): names.contains(spilled.name)
+            case .unknown: spilled.checkpoint <= id.number
             }
         }
     }
@@ -42,6 +49,7 @@ public final class CheckpointSession: Sendable {
         var length = 0
         var checksum = Checksum()
         var incrementsLength = 0
+        var spilledCount = 0
     }
 
     /// Where the bytes of a table go.
@@ -101,13 +109,14 @@ public final class CheckpointSession: Sendable {
         for id in ids {
             let references: References?
             do throws(CheckpointError) {
-                references = try store.readManifest(id).map { .known($0.references) }
+                references = try store.readManifest(id).map { .known($0.references, spilled: $0.spilledFiles) }
             } catch {
                 references = .unknown
             }
             if let references { state.withLock { $0.references[id] = references } }
         }
-        try removeIncrements()
+        try removeUnused()
+        try files.remove(store.spillDirectory)
     }
 
     // MARK: restore
@@ -214,6 +223,24 @@ public final class CheckpointSession: Sendable {
         return (try result.get(), bytes.count, crc32)
     }
 
+    /// Takes a file of state into the checkpoint being written, unless an earlier one has: it gets a name in `spilled`, of which
+    /// it keeps hold until no checkpoint refers to it.
+    ///
+    /// - Returns: the name.
+    public func keep(_ file: SpillFile, for id: CheckpointID) throws(CheckpointError) -> String {
+        if let name = file.nameInCheckpoints { return name }
+        let number = state.withLock { state in
+            state.writing?.spilledCount += 1
+            return state.writing?.spilledCount ?? 0
+        }
+        let name = LocalCheckpointStore.spilledName(id, number)
+        if number == 1 { try files.makeDirectory(store.spilled) }
+        try files.adopt(file.path, as: store.spilledPath(name))
+        try files.sync(store.spilledPath(name))
+        file.keep(as: name)
+        return name
+    }
+
     /// Makes the checkpoint being written durable and visible. When this returns, a restart finds it.
     ///
     /// - Returns: the manifest as written.
@@ -237,13 +264,17 @@ public final class CheckpointSession: Sendable {
             try files.syncDirectory(store.increments)
             try files.syncDirectory(store.directory)
         }
+        if writing.spilledCount > 0 {
+            try files.syncDirectory(store.spilled)
+            try files.syncDirectory(store.directory)
+        }
         let bytes = try Envelope.encode(manifest, kind: "manifest", format: CheckpointManifest.currentFormat)
         try store.writeDurably(bytes, store.path(of: id, "manifest"), in: store.path(of: id))
         state.withLock { state in
             state.writing = nil
             state.hasPublished = true
             state.history.insert(id, at: 0)
-            state.references[id] = .known(manifest.references)
+            state.references[id] = .known(manifest.references, spilled: manifest.spilledFiles)
         }
         return manifest
     }
@@ -276,20 +307,24 @@ public final class CheckpointSession: Sendable {
         }
         let gone = deleted
         state.withLock { state in for id in gone { state.references[id] = nil } }
-        try removeIncrements()
+        try removeUnused()
         return deleted
     }
 
-    /// Removes the increments files that no manifest refers to. Not while a checkpoint is being written.
-    private func removeIncrements() throws(CheckpointError) {
+    /// Removes the increments and spilled files that no manifest refers to. Not while a checkpoint is being written.
+    private func removeUnused() throws(CheckpointError) {
         let references = state.withLock(\.references)
         let unused = try store.incrementIDs().filter { file in
             !references.contains { id, references in references.contains(file, of: id) }
         }
-        guard !unused.isEmpty else { return }
+        let unusedSpilled = try store.spilledNames().filter { file in
+            !references.contains { id, references in references.contains(file, of: id) }
+        }
+        guard !unused.isEmpty || !unusedSpilled.isEmpty else { return }
         // Manifests that refer to them must not come back after a power loss.
         try files.syncDirectory(store.directory)
         for file in unused { try files.remove(store.incrementsPath(file)) }
+        for file in unusedSpilled { try files.remove(store.spilledPath(file.name)) }
     }
 
     /// Whether this run may still write.
@@ -331,5 +366,12 @@ public struct LoadedCheckpoint: Sendable {
     /// The encoded rows of a table.
     public func bytes(of table: CheckpointManifest.Table) throws(CheckpointError) -> [UInt8] {
         try store.bytes(of: table, in: manifest)
+    }
+
+    /// The file of a table that lies in one.
+    public func file(
+        of table: CheckpointManifest.Table, _ spilled: CheckpointManifest.Table.Spilled
+    ) throws(CheckpointError) -> SpillFile {
+        try store.spillFile(of: table, spilled, in: manifest)
     }
 }

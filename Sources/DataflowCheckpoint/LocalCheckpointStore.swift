@@ -12,6 +12,9 @@ import Glibc
 ///             committed           the sinks have committed
 ///         increments/00000000000000000012
 ///                                 what had changed of incremental tables; later checkpoints refer to it
+///         spilled/00000000000000000012-1
+///                                 state beyond the memory budget, as the run wrote it; later checkpoints refer to it too
+///         spill/                  files of the run that is alive
 ///         nodes/<node>/           files that an operator keeps for itself
 ///
 /// Every file is written under another name, synced, renamed, and its directory synced; every one carries length and
@@ -126,6 +129,7 @@ public final class LocalCheckpointStore: Sendable {
         for node in manifest.nodes {
             for table in node.tables where table.increments != nil { _ = try bytes(of: table, in: manifest) }
         }
+        try verifySpilled(manifest)
         guard let expected = manifest.stateFile else { return }
         let path = path(of: manifest.checkpoint, expected.name)
         var checksum = Checksum()
@@ -144,6 +148,38 @@ public final class LocalCheckpointStore: Sendable {
         }
         guard checksum.value == expected.crc32 else {
             throw CheckpointError(.damaged, "\(path) is damaged: wrong checksum")
+        }
+    }
+
+    private func verifySpilled(_ manifest: CheckpointManifest) throws(CheckpointError) {
+        var seen: Set<String> = []
+        for table in manifest.nodes.flatMap(\.tables) {
+            guard let spilled = table.spilled, seen.insert(spilled.file).inserted else { continue }
+            let file = try spillFile(of: table, spilled, in: manifest)
+            do throws(OperatorError) {
+                try file.verify()
+            } catch {
+                throw CheckpointError(
+                    .damaged, "\(path(of: manifest.checkpoint)) needs a file that is damaged: \(error.message)")
+            }
+        }
+    }
+
+    /// A file of state beyond the memory budget; its list of segments is compared with its checksum, the rows are not read.
+    func spillFile(
+        of table: CheckpointManifest.Table, _ spilled: CheckpointManifest.Table.Spilled, in manifest: CheckpointManifest
+    ) throws(CheckpointError) -> SpillFile {
+        let path = spilledPath(spilled.file)
+        let whose = "\(path), which \(self.path(of: manifest.checkpoint)) needs,"
+        guard let bytes = try files.read(path, table.offset..<(table.offset + table.length)) else {
+            throw CheckpointError(.damaged, "\(whose) is missing")
+        }
+        do throws(SpillFile.Damage) {
+            return try SpillFile(
+                keptAs: spilled.file, path: path,
+                directory: .init(offset: table.offset, byteCount: table.length, checksum: spilled.checksum), bytes)
+        } catch {
+            throw CheckpointError(.damaged, "\(whose) is damaged at byte \(table.offset): \(error.description)")
         }
     }
 
@@ -172,6 +208,23 @@ public final class LocalCheckpointStore: Sendable {
     var increments: String { path("increments") }
 
     func incrementsPath(_ id: UInt64) -> String { Self.path(increments, Self.digits(id)) }
+
+    var spilled: String { path("spilled") }
+
+    func spilledPath(_ name: String) -> String { Self.path(spilled, name) }
+
+    /// The files of `spilled`, and the checkpoint for which each was taken in.
+    func spilledNames() throws(CheckpointError) -> [(name: String, checkpoint: UInt64)] {
+        try (files.list(spilled) ?? []).compactMap { name in
+            name.split(separator: "-").first.flatMap { UInt64($0) }.map { (name, $0) }
+        }
+    }
+
+    /// A name for the `number`-th file taken in for a checkpoint.
+    static func spilledName(_ id: CheckpointID, _ number: Int) -> String { "\(digits(id.number))-\(number)" }
+
+    /// Where a run keeps its spill files; what is there at a start was left by a dead run.
+    public var spillDirectory: String { path("spill") }
 
     /// The checkpoints that have an increments file.
     func incrementIDs() throws(CheckpointError) -> [UInt64] {

@@ -103,6 +103,17 @@ public struct LocalFiles: CheckpointFiles {
         guard Glibc.rename(from, to) == 0 else { throw .file("rename to", to) }
     }
 
+    public func adopt(_ path: String, as other: String) throws(CheckpointError) {
+        if link(path, other) == 0 { return }
+        guard [EXDEV, EPERM, EMLINK, EOPNOTSUPP].contains(errno) else { throw .file("link", other) }
+        var offset = 0
+        try write([], to: other)
+        while let bytes = try read(path, offset..<(offset + (4 << 20))), !bytes.isEmpty {
+            try append(bytes, to: other)
+            offset += bytes.count
+        }
+    }
+
     public func remove(_ path: String) throws(CheckpointError) {
         if unlink(path) == 0 || errno == ENOENT { return }
         guard errno == EISDIR || errno == EPERM else { throw .file("remove", path) }

@@ -37,6 +37,11 @@ public final class GroupTable {
     public var upperBound: Int { keys.upperBound }
     /// Bytes in use.
     public var byteCount: Int { keys.byteCount + tableCapacity * 8 }
+    /// ``byteCount``, and what growing takes besides where `more` groups would make the table grow.
+    public func byteCount(beforeAdding more: Int) -> Int {
+        let grows = (count + more) * 8 > tableCapacity * 5
+        return byteCount + (grows ? tableCapacity * 16 : 0)
+    }
 
     // MARK: Finding
 

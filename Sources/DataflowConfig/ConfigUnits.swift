@@ -114,6 +114,15 @@ public struct ByteSize: ConfigValue, Hashable, Comparable, CustomStringConvertib
         }
         return "\(bytes)B"
     }
+
+    /// For people: `1.2GiB`, `312MiB`, `96KiB`.
+    public var roundedDescription: String {
+        for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] where bytes >> shift > 0 {
+            let tenths = bytes >> (shift - 10) * 10 >> 10
+            return tenths < 100 && tenths % 10 != 0 ? "\(tenths / 10).\(tenths % 10)\(unit)" : "\(tenths / 10)\(unit)"
+        }
+        return "\(bytes)B"
+    }
 }
 
 /// How often something may happen: `30/min`, `5/s`, `1/10s`.

@@ -21,16 +21,22 @@ public final class OperatorCounters: Sendable {
     public let late = Atomic<Int>(0)
     /// Rows that went to the errors port.
     public let errors = Atomic<Int>(0)
+    /// Bytes of state written to spill files; not one of what happens to rows.
+    public let spilledBytes = Atomic<Int>(0)
 
     public init() {}
 
     /// Adds to the counters. Cheap, but not for row loops.
-    public func add(passed p: Int = 0, filtered f: Int = 0, aggregated a: Int = 0, late l: Int = 0, errors e: Int = 0) {
+    public func add(
+        passed p: Int = 0, filtered f: Int = 0, aggregated a: Int = 0, late l: Int = 0, errors e: Int = 0,
+        spilledBytes s: Int = 0
+    ) {
         if p != 0 { passed.add(p, ordering: .relaxed) }
         if f != 0 { filtered.add(f, ordering: .relaxed) }
         if a != 0 { aggregated.add(a, ordering: .relaxed) }
         if l != 0 { late.add(l, ordering: .relaxed) }
         if e != 0 { errors.add(e, ordering: .relaxed) }
+        if s != 0 { spilledBytes.add(s, ordering: .relaxed) }
     }
 
     /// All five together: what the operator has accounted for.
@@ -113,6 +119,8 @@ public struct OperatorContext: Sendable {
     public var clock: any RuntimeClock
     public var counters: OperatorCounters
     public var tick: TickRequest
+    /// What the state of the run may take in memory; nil where the pipeline file sets no bound.
+    public var memory: MemoryBudget?
 
     public init(
         pipeline: String, node: String, subtask: Int = 0, parallelism: Int = 1, inputs: [Stream] = [],
@@ -121,7 +129,7 @@ public struct OperatorContext: Sendable {
         eventTimeDownstream: Bool = false, lineage: String,
         generation: UInt64, restored: RestoredCheckpoint? = nil, stateDirectory: String, exactlyOnce: Bool = true,
         logger: Logger, clock: any RuntimeClock, counters: OperatorCounters = OperatorCounters(),
-        tick: TickRequest = TickRequest()
+        tick: TickRequest = TickRequest(), memory: MemoryBudget? = nil
     ) {
         self.pipeline = pipeline
         self.node = node
@@ -142,5 +150,6 @@ public struct OperatorContext: Sendable {
         self.clock = clock
         self.counters = counters
         self.tick = tick
+        self.memory = memory
     }
 }

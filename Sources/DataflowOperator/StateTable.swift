@@ -23,18 +23,37 @@ public struct StateTable: Sendable {
     public var distribution: Distribution
     /// The rows, in one or more batches of one schema.
     public var batches: [RecordBatch]
+    /// Rows that lie on disk, besides those of `batches`; the oldest first. A checkpoint refers to the files, it does not copy
+    /// them. For tables of key groups.
+    public var files: [File]
     /// Nil where `batches` is the whole table; a restore always gives whole tables.
     public var increment: Increment?
 
     public init(
-        _ name: String, version: UInt32 = 1, distribution: Distribution, _ batches: [RecordBatch],
+        _ name: String, version: UInt32 = 1, distribution: Distribution, _ batches: [RecordBatch], files: [File] = [],
         increment: Increment? = nil
     ) {
         self.name = name
         self.version = version
         self.distribution = distribution
         self.batches = batches
+        self.files = files
         self.increment = increment
+    }
+
+    /// A file of which the rows of some key groups belong to the table.
+    public struct File: Sendable {
+        public var contents: SpillFile
+        /// Rows of other key groups in it are another subtask's.
+        public var keyGroups: Range<Int32>
+        /// A number of the operator's, kept with the checkpoint.
+        public var mark: Int
+
+        public init(_ contents: SpillFile, keyGroups: Range<Int32>, mark: Int = 0) {
+            self.contents = contents
+            self.keyGroups = keyGroups
+            self.mark = mark
+        }
     }
 
     /// Batches of an ``IncrementalTable``: the first column is the row's number, a batch of only that column says which
@@ -72,6 +91,14 @@ public enum KeyGroup {
     /// The key group of a key's hash (``RowKeys``): the low bits, so hash tables should use the high ones. O(1).
     @inlinable
     public static func of(hash: UInt64) -> Int32 { Int32(truncatingIfNeeded: hash & UInt64(count - 1)) }
+
+    /// The key groups that a subtask owns. O(parallelism).
+    public static func range(of subtask: Int, parallelism: Int) -> Range<Int32> {
+        func first(_ subtask: Int) -> Int32 {
+            Int32(truncatingIfNeeded: (subtask * count + parallelism - 1) / parallelism)
+        }
+        return first(subtask)..<first(subtask + 1)
+    }
 
     /// Which of `parallelism` subtasks owns a key group: contiguous ranges. O(1).
     @inlinable

@@ -95,6 +95,17 @@ public protocol Transform: Operator {
     func continueSnapshot(
         until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
     ) throws(OperatorError) -> Progress
+
+    /// About how many bytes of memory the state takes; asked after every batch where there is a ``MemoryBudget``, so it must be
+    /// cheap. Default 0, for operators that keep little.
+    var stateByteCount: Int { get }
+
+    /// Whether ``spill()`` makes room. Asked once, behind `init`. Default false: the run ends when the budget is exceeded.
+    var canSpill: Bool { get }
+
+    /// Puts state on disk (``MemoryBudget/makeFile()``), so that little of it stays in memory. Called between other calls,
+    /// never between `.more` and `resume`; may do nothing while a snapshot is under way, and is then called again.
+    func spill() throws(OperatorError)
 }
 
 extension Transform {
@@ -124,4 +135,7 @@ extension Transform {
     public func continueSnapshot(
         until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
     ) throws(OperatorError) -> Progress { .done }
+    public var stateByteCount: Int { 0 }
+    public var canSpill: Bool { false }
+    public func spill() throws(OperatorError) {}
 }

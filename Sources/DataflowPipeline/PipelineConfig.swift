@@ -89,6 +89,8 @@ public struct PipelineConfig: OperatorConfig {
     public var linger: Duration = .milliseconds(10)
     /// What a channel between two tasks may hold before its sender has to wait.
     public var channelSize = ByteSize.mebibytes(4)
+    /// What the state of all nodes may take in memory; nil for no bound.
+    public var memory: ByteSize?
 
     public init() {}
 
@@ -114,6 +116,13 @@ public struct PipelineConfig: OperatorConfig {
             "What a channel between two tasks may hold before its sender has to wait."
         ) {
             $0.bytes >= 65_536 ? nil : "must be at least 64KiB"
+        }
+        ConfigField(
+            "memory", \.memory,
+            "What the state of all nodes together may take in memory. Beyond it, groups of `window-agg` are put on disk, in the checkpoint directory; other nodes end the run with an error. Default: no bound.",
+            examples: [.mebibytes(512)]
+        ) {
+            ($0?.bytes ?? .max) >= 1 << 20 ? nil : "must be at least 1MiB"
         }
     }
 

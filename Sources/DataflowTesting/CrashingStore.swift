@@ -76,6 +76,9 @@ public final class CrashingStore: CheckpointFiles {
     public func rename(_ from: String, to: String) throws(CheckpointError) {
         try change("rename \(to)") { () throws(CheckpointError) in try files.rename(from, to: to) }
     }
+    public func adopt(_ path: String, as other: String) throws(CheckpointError) {
+        try change("adopt \(other)") { () throws(CheckpointError) in try files.adopt(path, as: other) }
+    }
     public func remove(_ path: String) throws(CheckpointError) {
         try change("remove \(path)") { () throws(CheckpointError) in try files.remove(path) }
     }

@@ -32,7 +32,7 @@ public final class OperatorHarness<T: Transform> {
     public init(
         _ type: T.Type = T.self, _ config: T.Config, inputs: [Stream], restoring state: StateSnapshot = [],
         subtask: Int = 0, parallelism: Int = 1, usedColumns: ColumnSet = .all, clock: ManualClock = ManualClock(),
-        node: String = "node"
+        node: String = "node", memory: MemoryBudget? = nil
     ) throws {
         self.config = config
         self.clock = clock
@@ -40,7 +40,7 @@ public final class OperatorHarness<T: Transform> {
         let stage = try T.localStage(config, inputs: inputs)
         context = .testing(
             node: node, subtask: subtask, parallelism: parallelism, inputs: stage.map { [$0.output] } ?? inputs,
-            outputs: outputs, usedColumns: usedColumns, clock: clock)
+            outputs: outputs, usedColumns: usedColumns, clock: clock, memory: memory)
         if let stage {
             let own = OperatorContext.testing(
                 node: node, subtask: subtask, parallelism: parallelism, inputs: inputs, outputs: [stage.output],
@@ -59,11 +59,11 @@ public final class OperatorHarness<T: Transform> {
     public convenience init(
         _ type: T.Type = T.self, _ config: T.Config, input: Stream, restoring state: StateSnapshot = [],
         subtask: Int = 0, parallelism: Int = 1, usedColumns: ColumnSet = .all, clock: ManualClock = ManualClock(),
-        node: String = "node"
+        node: String = "node", memory: MemoryBudget? = nil
     ) throws {
         try self.init(
             type, config, inputs: [input], restoring: state, subtask: subtask, parallelism: parallelism,
-            usedColumns: usedColumns, clock: clock, node: node)
+            usedColumns: usedColumns, clock: clock, node: node, memory: memory)
     }
 
     // MARK: driving
@@ -81,6 +81,9 @@ public final class OperatorHarness<T: Transform> {
     public func process(_ rows: [[Value]], schema: Schema, from port: InputPort = .main) throws {
         try process(RecordBatch(schema, rows: rows), from: port)
     }
+
+    /// Has the operator put its state on disk, as the runtime does where the memory budget is exceeded.
+    public func spill() throws { try transform.spill() }
 
     public func advance(to watermark: Watermark) throws {
         if let stage = localStage?.stage {

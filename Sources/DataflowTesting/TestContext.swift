@@ -12,12 +12,13 @@ extension OperatorContext {
         usedColumns: ColumnSet = .all, lineage: String = "test-lineage", generation: UInt64 = 1,
         restored: RestoredCheckpoint? = nil, stateDirectory: String = "/nonexistent", exactlyOnce: Bool = true,
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-        clock: any RuntimeClock = ManualClock()
+        clock: any RuntimeClock = ManualClock(), memory: MemoryBudget? = nil
     ) -> OperatorContext {
         OperatorContext(
             pipeline: "test", node: node, subtask: subtask, parallelism: parallelism, inputs: inputs, outputs: outputs,
             usedColumns: usedColumns, lineage: lineage, generation: generation, restored: restored,
-            stateDirectory: stateDirectory, exactlyOnce: exactlyOnce, logger: logger, clock: clock)
+            stateDirectory: stateDirectory, exactlyOnce: exactlyOnce, logger: logger, clock: clock,
+            memory: memory)
     }
 }
 

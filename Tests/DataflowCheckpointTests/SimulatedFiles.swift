@@ -189,6 +189,14 @@ final class SimulatedFiles: CheckpointFiles {
         }
     }
 
+    /// The file itself lies on the real disk, where the operator wrote it.
+    func adopt(_ path: String, as other: String) throws(CheckpointError) {
+        try changing("adopt \(other)") { () throws(CheckpointError) in
+            let bytes = try LocalFiles().read(path, nil) ?? []
+            try file(other).state.withLock { $0.bytes = bytes }
+        }
+    }
+
     func remove(_ path: String) throws(CheckpointError) {
         try changing("remove \(path)") { () throws(CheckpointError) in
             let (parent, name) = split(path)

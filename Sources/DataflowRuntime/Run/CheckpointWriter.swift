@@ -66,6 +66,17 @@ struct CheckpointWriter {
                     part.rowCount += batch.rowCount
                     if part.bytes.count >= CheckpointWriter.entrySize { try flush(&part, id, snapshot.checkpoint) }
                 }
+                for file in table.files {
+                    let name = try session.keep(file.contents, for: snapshot.checkpoint)
+                    let place = file.contents.directory
+                    part.entries.append(
+                        CheckpointManifest.Table(
+                            subtask: id.subtask, name: id.table, version: table.version,
+                            distribution: .init(table.distribution), rowCount: file.contents.rowCount,
+                            offset: place.offset, length: place.byteCount, crc32: 0,
+                            spilled: .init(
+                                file: name, keyGroups: file.keyGroups, mark: file.mark, checksum: place.checksum)))
+                }
                 task.parts[id] = part
             }
         }

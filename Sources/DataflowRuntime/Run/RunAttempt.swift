@@ -20,6 +20,7 @@ struct RunAttempt: Sendable {
     let events: Mailbox<CoordinatorEvent>
     let clock: any TimedClock
     let logger: Logger
+    private let memory: MemoryBudget?
 
     private var plan: PhysicalPlan { layout.plan }
 
@@ -39,6 +40,7 @@ struct RunAttempt: Sendable {
             restorer?.checkpoint.manifest.lineage
             ?? String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
         metrics = Self.metrics(layout)
+        memory = config.memory.map { MemoryBudget(limit: $0.bytes, spillingTo: session.store.spillDirectory) }
     }
 
     private static func metrics(_ layout: RunLayout) -> RuntimeMetrics {
@@ -261,7 +263,7 @@ struct RunAttempt: Sendable {
             unreadPorts: Set(ports).subtracting(stage.routes.map(\.port)),
             eventTimeDownstream: stage.eventTimeDownstream, lineage: lineage, generation: session.generation,
             restored: restored, stateDirectory: directory, exactlyOnce: stage.node.exactlyOnce, logger: logger,
-            clock: clock, counters: metrics.counters)
+            clock: clock, counters: metrics.counters, memory: memory)
     }
 
     // MARK: ends that are not the input's

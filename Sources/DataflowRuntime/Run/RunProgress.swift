@@ -26,6 +26,8 @@ public struct RunProgress: Sendable {
         public var filtered: Int
         public var aggregated: Int
         public var late: Int
+        /// Bytes of state written to spill files.
+        public var spilledBytes: Int
         public var backpressure: Duration
         /// µs since 1970; nil without event time.
         public var watermark: Int64?
@@ -54,6 +56,7 @@ extension RunProgress.Node {
         errorRows = metrics.errorRows.load(ordering: .relaxed)
         filtered = metrics.counters.filtered.load(ordering: .relaxed)
         aggregated = metrics.counters.aggregated.load(ordering: .relaxed)
+        spilledBytes = metrics.counters.spilledBytes.load(ordering: .relaxed)
         late = metrics.counters.late.load(ordering: .relaxed)
         backpressure = .nanoseconds(metrics.backpressureNanoseconds.load(ordering: .relaxed))
         let time = metrics.watermark.load(ordering: .relaxed)

@@ -81,6 +81,20 @@ struct StateRestorer: Sendable {
                 return rows
             }
             let distribution = StateTable.Distribution(entry.distribution)
+            if let spilled = entry.spilled {
+                let owned = KeyGroup.range(of: subtask, parallelism: stage.parallelism)
+                    .clamped(to: spilled.firstKeyGroup..<max(spilled.firstKeyGroup, spilled.endKeyGroup))
+                guard !owned.isEmpty else { continue }
+                let file = StateTable.File(
+                    try checkpoint.file(of: entry, spilled), keyGroups: owned, mark: spilled.mark)
+                if let index = tables.firstIndex(where: { $0.name == entry.name }) {
+                    tables[index].files.append(file)
+                } else {
+                    tables.append(
+                        StateTable(entry.name, version: entry.version, distribution: distribution, [], files: [file]))
+                }
+                continue
+            }
             var batches: [RecordBatch]
             switch distribution {
             case .subtask:

@@ -1,3 +1,4 @@
+import DataflowConfig
 import DataflowOperator
 import DataflowPipeline
 
@@ -29,6 +30,8 @@ final class Stage {
     let hasEventTime: Bool
     var lastWatermark: Watermark?
     var pendingCommit: CheckpointID?
+    /// What the operator's state has of the memory budget, where there is one.
+    let memory: MemoryReservation?
 
     init(
         _ plan: PhysicalPlan.Stage, _ identity: StageIdentity, _ context: OperatorContext, _ metrics: NodeMetrics,
@@ -67,6 +70,30 @@ final class Stage {
         } catch {
             throw NodeFailure(node: plan.node.name, subtask: context.subtask, error: error)
         }
+        memory =
+            if case .transform(let transform) = instance, plan.role != .local {
+                context.memory?.reserve(canSpill: transform.canSpill)
+            } else { nil }
+    }
+
+    /// Reports what the state takes; has it put on disk where that is too much.
+    ///
+    /// - Throws: of the operator's, or that the state of this node cannot be put on disk.
+    func account(_ transform: any Transform) throws(OperatorError) {
+        guard let memory else { return }
+        guard !memory.resize(to: transform.stateByteCount) else { return }
+        guard memory.canSpill else {
+            let size = ByteSize(bytes: transform.stateByteCount), limit = ByteSize(bytes: memory.limit)
+            let part =
+                context.parallelism > 1
+                ? "one of \(context.parallelism) subtasks has \(size.roundedDescription)" : size.roundedDescription
+            throw OperatorError(
+                .user, .never, "memory_budget",
+                "the state of this \(plan.node.descriptor.info.name) (\(part)) and of other nodes that cannot put theirs on disk is more than the memory budget of \(limit); raise `memory`, or keep less: fewer keys, shorter times"
+            )
+        }
+        try transform.spill()
+        _ = memory.resize(to: transform.stateByteCount)
     }
 
     private static func writer(_ id: Int, _ writers: [Int: ExchangeWriter]) -> ExchangeWriter {

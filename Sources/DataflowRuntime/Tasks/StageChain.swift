@@ -42,7 +42,9 @@ final class StageChain {
             do throws(OperatorError) {
                 switch stage.instance {
                 case .source(let source): try await source.open(restoring: tables)
-                case .transform(let transform): try transform.open(restoring: tables)
+                case .transform(let transform):
+                    try transform.open(restoring: tables)
+                    try stage.account(transform)
                 case .sink(let sink): try await sink.open(restoring: tables)
                 }
             } catch {
@@ -89,6 +91,11 @@ final class StageChain {
         case .transform(let transform):
             try await run(transform, index) { (transform, buffer) throws(OperatorError) in
                 try transform.process(batch, from: port, into: &buffer)
+            }
+            do throws(OperatorError) {
+                try stage.account(transform)
+            } catch {
+                throw stage.failure(error)
             }
         case .sink(let sink):
             var errors = OutputBuffer()

@@ -182,6 +182,8 @@ public final class Dedupe: Transform {
         context.tick.request(at: context.clock.now.advanced(by: .microseconds(pause)))
     }
 
+    public var stateByteCount: Int { kept.stateByteCount }
+
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
         kept.snapshot() + [.progress(watermark)]
     }

@@ -25,6 +25,9 @@ final class KeptTimes {
     private let keyTable: IncrementalTable
     private let earlierTable: IncrementalTable
 
+    /// Bytes of memory.
+    var stateByteCount: Int { table.byteCount(beforeAdding: 1 << 14) + 12 * latest.count + 16 * earlier.count }
+
     /// - Parameter state: the columns of the state, `(key group, key…)`, and `time` where rows are forgotten.
     init(keys types: [DataType], within: Int64, state: Schema) {
         table = GroupTable(types)

@@ -70,6 +70,8 @@ public final class Join: Transform {
         until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
     ) throws(OperatorError) -> Progress { stage.continueSnapshot(until: deadline, into: &snapshot) }
 
+    public var stateByteCount: Int { stage.stateByteCount }
+
     /// Rows held, of the left and the right input.
     package var heldRows: [Int] { stage.heldRows }
 }
@@ -84,6 +86,8 @@ protocol JoinStage: AnyObject {
     func snapshot() -> StateSnapshot
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
     var heldRows: [Int] { get }
+    /// See ``Transform/stateByteCount``.
+    var stateByteCount: Int { get }
 }
 
 /// A stage that holds rows of both sides and works off what a watermark has made due.
@@ -97,6 +101,7 @@ protocol TimedJoinStage: JoinStage {
 
 extension TimedJoinStage {
     var heldRows: [Int] { tables.heldRows }
+    var stateByteCount: Int { tables.stateByteCount }
 
     func advance(to watermark: Watermark, into output: inout OutputBuffer) -> Progress {
         switch watermark {

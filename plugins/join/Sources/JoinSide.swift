@@ -66,6 +66,11 @@ final class JoinSide {
             ] + fields.map { Field("row.\($0.name)", $0.type) })
     }
 
+    /// Bytes of memory: rows, what belongs to each, and two links an index.
+    var stateByteCount: Int {
+        rows.byteCount + 4 * roots.count + Int(bound) * (MemoryLayout<Tag>.stride + (byKey == nil ? 16 : 24))
+    }
+
     /// The time of the earliest row, if there is one.
     var earliest: Int64? { root == 0 ? nil : times[Int(byTime.first(root))] }
 

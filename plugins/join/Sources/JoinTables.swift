@@ -31,6 +31,10 @@ final class JoinTables {
     }
 
     var heldRows: [Int] { sides.map(\.rows.count) }
+    /// Bytes of memory.
+    var stateByteCount: Int {
+        sides.reduce(keys.byteCount(beforeAdding: 1 << 14) + 4 * counts.count) { $0 + $1.stateByteCount }
+    }
     /// Numbers of keys are below this.
     var keyBound: Int { keys.upperBound }
 

@@ -30,6 +30,7 @@ final class LookupJoin: JoinStage {
     }
 
     var heldRows: [Int] { [0, rows.count] }
+    var stateByteCount: Int { keys.byteCount(beforeAdding: 1 << 14) + rows.byteCount }
 
     func open(restoring snapshot: StateSnapshot) throws(OperatorError) {
         for batch in try snapshot.batches("right", table.schema) {

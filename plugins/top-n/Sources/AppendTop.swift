@@ -14,6 +14,8 @@ final class AppendTop: Top {
     private var ranks: [Int64] = []
     private var position = 0
 
+    var stateByteCount: Int { tops.stateByteCount }
+
     init(_ plan: TopNPlan, output: Schema) {
         self.plan = plan
         self.output = output

@@ -26,6 +26,8 @@ final class ClosingTop: TopStage {
     private var position = 0
     private var watermarkBehind: Watermark?
 
+    var stateByteCount: Int { tops.stateByteCount }
+
     init(_ plan: TopNPlan, _ context: OperatorContext) {
         guard let time = plan.closingTime else { preconditionFailure("top-n closes partitions without a time") }
         self.plan = plan

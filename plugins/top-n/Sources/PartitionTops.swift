@@ -11,6 +11,11 @@ final class PartitionTops {
     private var tops: [[Int32]] = []
     private let table: IncrementalTable
 
+    /// Bytes of memory; an array of a partition takes 32 and 4 a row.
+    var stateByteCount: Int {
+        partitions.byteCount(beforeAdding: 1 << 14) + rows.byteCount + 40 * tops.count + 4 * rows.upperBound
+    }
+
     /// - Parameter name: of the state table.
     init(_ plan: TopNPlan, state name: String) {
         self.plan = plan

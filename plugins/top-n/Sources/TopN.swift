@@ -72,6 +72,8 @@ public final class TopN: Transform {
     public func continueSnapshot(
         until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
     ) throws(OperatorError) -> Progress { stage.continueSnapshot(until: deadline, into: &snapshot) }
+
+    public var stateByteCount: Int { stage.stateByteCount }
 }
 
 /// One of the two ways to tell: changes, or once; see ``Transform`` for when each call comes.
@@ -85,6 +87,8 @@ protocol TopStage: AnyObject {
     func resume(into output: inout OutputBuffer) -> Progress
     func snapshot() -> StateSnapshot
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
+    /// See ``Transform/stateByteCount``.
+    var stateByteCount: Int { get }
 }
 
 /// `top-n`.

@@ -58,6 +58,8 @@ final class UpdatingTop: TopStage {
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
         top.continueSnapshot(until: deadline, into: &snapshot)
     }
+
+    var stateByteCount: Int { top.stateByteCount }
 }
 
 /// The rows of all partitions; one way for facts, one for upserts.
@@ -74,4 +76,5 @@ protocol Top: AnyObject {
     func emit(_ output: inout OutputBuffer) -> Progress
     func snapshot() -> StateTable
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
+    var stateByteCount: Int { get }
 }

@@ -36,6 +36,12 @@ final class UpsertTop: Top {
     private var round: Int32 = 0
     private let table: IncrementalTable
 
+    /// Bytes of memory; each row stands in the order of its partition too.
+    var stateByteCount: Int {
+        keys.byteCount(beforeAdding: 1 << 14) + partitions.byteCount(beforeAdding: 1 << 14) + rows.byteCount
+            + entries.count * (MemoryLayout<Entry>.stride + 8) + tops.count * (MemoryLayout<Partition>.stride + 64)
+    }
+
     // What is being told.
     private var gone: [(key: Int32, partition: Int32)] = []
     private var emitting: [Int32] = []

@@ -44,6 +44,8 @@ enum AggregateFinish: Sendable, Hashable {
 protocol Accumulator: AnyObject {
     /// Bytes that grow with the rows, not only with the groups.
     var byteCount: Int { get }
+    /// Bytes that each group takes besides.
+    var bytesPerGroup: Int { get }
     /// Makes room for groups below `bound`.
     func grow(to bound: Int)
     /// Takes rows in; `groups` has one number a row.

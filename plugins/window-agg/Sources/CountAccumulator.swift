@@ -5,6 +5,7 @@ final class CountAccumulator: Accumulator {
     private var cells = Cells<Int64>(0)
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Int64>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     /// The number of rows of a group.
@@ -68,6 +69,7 @@ final class BooleanAccumulator: Accumulator {
     private var cells = Cells(Cell())
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) { add(1, input, groups) }

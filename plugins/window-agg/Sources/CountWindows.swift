@@ -171,6 +171,11 @@ final class CountWindows: FinalStage {
 
     func snapshot() -> StateSnapshot { [state.snapshot(rows)] }
 
+    var stateByteCount: Int {
+        groups.memoryByteCount + windowBound * MemoryLayout<Window>.stride
+            + groups.table.upperBound * MemoryLayout<Group>.stride
+    }
+
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
         state.proceed(until: deadline, into: &snapshot, rows)
     }

@@ -16,6 +16,7 @@ final class DistinctSketchAccumulator: SketchAccumulator {
     private var cells = Cells(Cell())
     private var bound = 0
     private(set) var byteCount = 0
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     /// Whether a partial state could not be read, and was left out.
     private(set) var isDamaged = false
     private var scratch: [UInt32] = []

@@ -19,6 +19,7 @@ final class ExtremeAccumulator: Accumulator {
     }
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) {

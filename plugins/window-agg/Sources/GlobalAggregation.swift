@@ -1,22 +1,39 @@
 import DataflowOperator
 
 /// Merges partial states of groups for ever and tells what has changed.
+///
+/// Where the memory budget is exceeded groups go to disk (``SpilledGroups``). From then on memory holds what came in since;
+/// a result can only be told by putting together what lies on disk, so that is done as `emit` says, but for no more than a
+/// fifth of the time, and not before each checkpoint: what has not been told is part of the state.
 final class GlobalAggregation: FinalStage {
     private let context: OperatorContext
     private let global: GlobalGroups
+    private let groupFields: [Field]
     private let groupCount: Int
     private let state: GroupState
     private let expiry: GroupExpiry?
-    private let table: IncrementalTable
+    private var table: IncrementalTable
+    private var spilled: SpilledGroups?
+    /// With groups on disk: when results may be told again, and whether a tick has been asked for.
+    private var nextTelling: ContinuousClock.Instant
+    private var tellingSince: ContinuousClock.Instant
+    private var isTickPending = false
 
     init(_ shape: PartialShape, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.context = context
         global = GlobalGroups(shape.groupFields, shape.layout, config, context)
+        groupFields = shape.groupFields
         groupCount = shape.groupFields.count
         state = GroupState(shape.groupFields, shape.layout)
         expiry = config.stateTTL.map { GroupExpiry($0, context) }
-        let schema = expiry == nil ? state.schema : Schema(state.schema.fields + [GroupExpiry.field])
-        table = IncrementalTable("groups", distribution: .keyGroup(column: 0), schema)
+        nextTelling = context.clock.now
+        tellingSince = context.clock.now
+        table = GlobalAggregation.table(state, isTimed: expiry != nil)
+    }
+
+    private static func table(_ state: GroupState, isTimed: Bool) -> IncrementalTable {
+        let schema = isTimed ? Schema(state.schema.fields + [GroupExpiry.field]) : state.schema
+        return IncrementalTable("groups", distribution: .keyGroup(column: 0), schema)
     }
 
     func open(restoring snapshot: StateSnapshot) throws(OperatorError) {
@@ -34,13 +51,41 @@ final class GlobalAggregation: FinalStage {
                     ids, isTimed ? batch.columns[count].int64Values : nil, upperBound: global.groups.table.upperBound)
             }
         }
-        makeOnlyGroup()
+        if let files = snapshot[SpilledGroups.table]?.files, !files.isEmpty { try restore(files) }
+        if spilled == nil { makeOnlyGroup() }
+    }
+
+    /// Takes up groups that lie on disk: there, or in memory where there is no budget any more.
+    private func restore(_ files: [StateTable.File]) throws(OperatorError) {
+        if canSpill, let memory = context.memory {
+            spilled = SpilledGroups(groupFields, global.groups.layout, context, memory, runs: files)
+            table = GlobalAggregation.table(state, isTimed: false)
+            nextTelling = context.clock.now.advanced(by: global.emit)
+            requestTick()
+            return try spillMemory()
+        }
+        var changed: [Int32] = []
+        try SpilledGroups.read(files, groupFields, global.groups.layout) { keys, states, untold, count in
+            let ids = global.groups.groups(keys, count: count)
+            table.willChange(ids, rows)
+            ids.withUnsafeBufferPointer { ids in
+                global.groups.merge(states, ids)
+                global.markEmitted(ids)
+                expiry?.touch(ids, upperBound: global.groups.table.upperBound)
+            }
+            changed += untold.setIndices.array.map { ids[Int($0)] }
+        }
+        changed.withUnsafeBufferPointer { global.touch($0) }
     }
 
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         context.counters.add(aggregated: batch.rowCount)
         let ids = global.groups.groups(Array(batch.columns.prefix(groupCount)), count: batch.rowCount)
         ids.withUnsafeBufferPointer { ids in
+            guard spilled == nil else {
+                global.groups.merge(batch.columns[groupCount...], ids)
+                return requestTick()
+            }
             table.willChange(ids, rows)
             global.groups.merge(batch.columns[groupCount...], ids)
             global.touch(ids)
@@ -63,18 +108,93 @@ final class GlobalAggregation: FinalStage {
 
     /// An updating stream has no event time.
     func advance(to watermark: Watermark, into output: inout OutputBuffer) -> Progress { .done }
-    func resume(into output: inout OutputBuffer) -> Progress { global.resume(into: &output) }
-    func tick(into output: inout OutputBuffer) -> Progress {
-        forgetExpired()
-        return global.tick(into: &output)
-    }
-    func prepareSnapshot(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
-    func finish(into output: inout OutputBuffer) -> Progress { global.emitChanges(into: &output) }
 
-    func snapshot() -> StateSnapshot { [table.snapshot(rows)] }
+    func resume(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        guard let spilled, spilled.isTelling else { return global.resume(into: &output) }
+        let progress = try spilled.resume { groups, ids in
+            global.tell(groups, ids, &output)
+            return !output.isFull
+        }
+        if progress == .done {
+            let now = context.clock.now
+            nextTelling = now.advanced(by: max(global.emit, tellingSince.duration(to: now) * 4))
+        }
+        return progress
+    }
+
+    func tick(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        guard spilled != nil else {
+            forgetExpired()
+            return global.tick(into: &output)
+        }
+        isTickPending = false
+        guard nextTelling <= context.clock.now else {
+            requestTick()
+            return .done
+        }
+        return try tellSpilled(into: &output)
+    }
+
+    func prepareSnapshot(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        guard spilled != nil else { return global.emitChanges(into: &output) }
+        try spillMemory()
+        return .done
+    }
+
+    func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        guard spilled != nil else { return global.emitChanges(into: &output) }
+        return try tellSpilled(into: &output)
+    }
+
+    func snapshot() -> StateSnapshot {
+        guard let spilled else { return [table.snapshot(rows)] }
+        return [table.snapshot(rows), spilled.snapshot]
+    }
 
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
         table.proceed(until: deadline, into: &snapshot, rows)
+    }
+
+    // MARK: Groups on disk
+
+    var stateByteCount: Int { global.memoryByteCount }
+
+    /// Not with `state_ttl`: when groups on disk had their last row is not known before they are read.
+    var canSpill: Bool { context.memory != nil && expiry == nil }
+
+    func spill() throws(OperatorError) {
+        // The rows of the snapshot are read soon; until then they are needed in memory.
+        guard !table.isUnfinished, canSpill else { return }
+        try spillMemory()
+    }
+
+    private func spillMemory() throws(OperatorError) {
+        guard let memory = context.memory, global.groups.count > 0 else { return }
+        if let spilled {
+            try spilled.add(global.groups, flags: nil)
+        } else {
+            let spilled = SpilledGroups(groupFields, global.groups.layout, context, memory)
+            try spilled.add(global.groups, flags: global.flags)
+            self.spilled = spilled
+            table = GlobalAggregation.table(state, isTimed: false)
+            nextTelling = global.nextEmission
+            requestTick()
+        }
+        global.removeAll()
+        try spilled?.compact()
+    }
+
+    private func tellSpilled(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
+        try spillMemory()
+        tellingSince = context.clock.now
+        spilled?.beginTelling()
+        return try resume(into: &output)
+    }
+
+    private func requestTick() {
+        guard !isTickPending else { return }
+        isTickPending = true
+        context.tick.request(at: max(nextTelling, context.clock.now))
     }
 
     /// The group that is there without rows.

@@ -2,13 +2,14 @@ import DataflowOperator
 
 /// Groups for ever, and what of them the stream behind has not yet been told.
 final class GlobalGroups {
-    let groups: GroupedAggregates
+    private(set) var groups: GroupedAggregates
+    private let keys: [DataType]
     private let output: Schema
     private let hasKeys: Bool
     private let context: OperatorContext
-    private let emit: Duration
+    let emit: Duration
     /// Bit 0: changed since it was last emitted; bit 1: emitted.
-    private var flags: [UInt8] = []
+    private(set) var flags: [UInt8] = []
     private var changed: [Int32] = []
     private var emitting: [Int32] = []
     private var position = 0
@@ -16,7 +17,8 @@ final class GlobalGroups {
     private var isTickPending = false
 
     init(_ groupFields: [Field], _ layout: AggregateLayout, _ config: WindowAggConfig, _ context: OperatorContext) {
-        groups = GroupedAggregates(keys: groupFields.map(\.type), layout)
+        keys = groupFields.map(\.type)
+        groups = GroupedAggregates(keys: keys, layout)
         output = context.outputs[0].schema
         hasKeys = !groupFields.isEmpty
         emit = if case .every(let interval) = config.emission { interval } else { .zero }
@@ -31,6 +33,16 @@ final class GlobalGroups {
         let ids = groups.groups([], count: 1)
         ids.withUnsafeBufferPointer { touch($0) }
         return ids[0]
+    }
+
+    /// Bytes of memory, with what it takes to put the groups in order.
+    var memoryByteCount: Int { groups.memoryByteCount + flags.count + changed.count * 4 + groups.count * 4 }
+
+    /// Lets all groups go, as if none had ever been; their memory with them.
+    func removeAll() {
+        groups = GroupedAggregates(keys: keys, groups.layout)
+        flags = []
+        changed = []
     }
 
     /// Says that groups have changed; asks for a tick.
@@ -51,7 +63,8 @@ final class GlobalGroups {
         context.tick.request(at: nextEmission)
     }
 
-    private var nextEmission: ContinuousClock.Instant {
+    /// When results may next be told.
+    var nextEmission: ContinuousClock.Instant {
         let now = context.clock.now
         return lastEmission.map { max(now, $0.advanced(by: emit)) } ?? now
     }
@@ -120,15 +133,22 @@ final class GlobalGroups {
             if isDead { gone.append(id) }
             flags[Int(id)] = isDead ? 0 : 2
         }
-        told.withUnsafeBufferPointer { told in
-            let (results, problems) = groups.results(told)
-            let columns = groups.table.keys.columns(told) + results
-            let batch = RecordBatch(
-                self.output, columns, rowCount: told.count, deletes: gone.isEmpty ? nil : Bitmap(isDelete))
-            output.emit(batch)
-            ResultReport.emit(problems, batch, groups.layout, context, &output)
+        told.withUnsafeBufferPointer {
+            tell(groups, $0, deletes: gone.isEmpty ? nil : Bitmap(isDelete), &output)
         }
         if !gone.isEmpty { gone.withUnsafeBufferPointer { groups.remove($0) } }
+    }
+
+    /// Emits the results of groups, of these or of others like them.
+    func tell(
+        _ groups: GroupedAggregates, _ told: UnsafeBufferPointer<Int32>, deletes: Bitmap? = nil,
+        _ output: inout OutputBuffer
+    ) {
+        let (results, problems) = groups.results(told)
+        let columns = groups.table.keys.columns(told) + results
+        let batch = RecordBatch(self.output, columns, rowCount: told.count, deletes: deletes)
+        output.emit(batch)
+        ResultReport.emit(problems, batch, groups.layout, context, &output)
     }
 }
 

@@ -19,9 +19,18 @@ final class GroupedAggregates {
     /// Bytes that keys and rows take; fixed cells apart.
     var byteCount: Int { accumulators.reduce(table.byteCount) { $0 + $1.byteCount } }
 
+    /// All bytes of memory, and those that the table takes besides when it grows.
+    var memoryByteCount: Int {
+        // The largest batches that are to be expected.
+        let table = table.byteCount(beforeAdding: 1 << 16)
+        return accumulators.reduce(table) { $0 + $1.byteCount + $1.bytesPerGroup * bound }
+    }
+
     /// The groups of keys, new ones empty.
-    func groups(_ keys: [Column], count: Int) -> [Int32] {
-        let ids = table.findOrInsert(keys, count: count)
+    ///
+    /// - Parameter hashes: ``RowHash`` of the keys, where they are known.
+    func groups(_ keys: [Column], count: Int, hashes: Values<UInt64>? = nil) -> [Int32] {
+        let ids = table.findOrInsert(keys, count: count, hashes: hashes)
         grow(to: table.upperBound)
         return ids
     }

@@ -29,6 +29,7 @@ final class ListAccumulator: Accumulator {
     }
 
     var byteCount: Int { store.byteCount + store.upperBound * 4 }
+    var bytesPerGroup: Int { MemoryLayout<Group>.stride }
     func grow(to bound: Int) { groups.grow(to: bound) }
 
     func update(_ input: AggregateInput, _ ids: UnsafeBufferPointer<Int32>) {

@@ -53,6 +53,7 @@ final class MultisetAccumulator: Accumulator {
     }
 
     var byteCount: Int { table.byteCount + table.upperBound * 16 }
+    var bytesPerGroup: Int { MemoryLayout<Group>.stride }
     func grow(to bound: Int) { groups.grow(to: bound) }
 
     /// The state's type: distinct values with how often each occurs.

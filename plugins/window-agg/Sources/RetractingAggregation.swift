@@ -145,6 +145,10 @@ final class RetractingAggregation: FinalStage {
 
     func snapshot() -> StateSnapshot { [table.snapshot(rows)] }
 
+    var stateByteCount: Int {
+        keys.byteCount(beforeAdding: 1 << 14) + arguments.byteCount + 8 * keys.upperBound + global.memoryByteCount
+    }
+
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
         table.proceed(until: deadline, into: &snapshot, rows)
     }

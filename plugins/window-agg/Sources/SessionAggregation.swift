@@ -378,6 +378,8 @@ final class SessionAggregation: FinalStage {
         [state.snapshot(rows), WindowProgress.table(closedUpTo: closedUpTo, freedUpTo: closedUpTo, context)]
     }
 
+    var stateByteCount: Int { table.memoryByteCount }
+
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
         state.proceed(until: deadline, into: &snapshot, rows)
     }

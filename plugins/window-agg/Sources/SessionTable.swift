@@ -51,6 +51,9 @@ final class SessionTable {
     /// Bytes that sessions, keys and rows take; fixed cells of aggregates apart.
     var byteCount: Int { groups.byteCount + upperBound * MemoryLayout<Session>.stride }
 
+    /// All bytes of memory.
+    var memoryByteCount: Int { groups.memoryByteCount + upperBound * (MemoryLayout<Session>.stride + 8) }
+
     @inline(__always)
     subscript(id: Int32) -> Session { sessions[id] }
 

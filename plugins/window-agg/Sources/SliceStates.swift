@@ -20,6 +20,9 @@ final class SliceStates {
     /// So many groups have places for 4 KiB at most: not worth a table.
     private static let smallBound = 1024
 
+    /// Bytes of memory.
+    var byteCount: Int { bound * MemoryLayout<Int32>.stride + tableCapacity * MemoryLayout<UInt64>.stride }
+
     deinit {
         dense?.deallocate()
         table?.deallocate()

@@ -58,6 +58,14 @@ final class SliceTable {
     /// The least last window of a slice.
     private var earliestLast = Int64.max
 
+    /// All bytes of memory.
+    var memoryByteCount: Int {
+        let own = keys.byteCount(beforeAdding: 1 << 16) + states.memoryByteCount + (room?.memoryByteCount ?? 0)
+        // Beside the states: slice, group and place in its slice's list; beside the groups: two marks.
+        let beside = Int(stateBound) * 12 + keys.upperBound * 5
+        return slots.reduce(own + beside) { $0 + ($1?.states.byteCount ?? 0) }
+    }
+
     init(_ shape: PartialShape, _ grid: WindowGrid) {
         self.grid = grid
         windowColumnCount = grid.overlaps ? 2 : 1

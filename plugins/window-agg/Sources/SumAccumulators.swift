@@ -11,6 +11,7 @@ final class IntegerSumAccumulator: Accumulator {
     private var cells = Cells(Cell())
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) { add(1, input, groups) }
@@ -133,6 +134,7 @@ final class DecimalSumAccumulator: Accumulator {
     init(scale: Int) { self.scale = scale }
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     private var stateType: DataType { .decimal(precision: 38, scale: scale) }
@@ -263,6 +265,7 @@ final class FloatSumAccumulator: Accumulator {
     private var specials: [Int32: Specials] = [:]
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) { add(1, input, groups) }

@@ -55,6 +55,7 @@ final class SummaryAccumulator: Accumulator {
     }
 
     var byteCount: Int { multiset.byteCount }
+    var bytesPerGroup: Int { multiset.bytesPerGroup + MemoryLayout<Cell>.stride }
 
     func grow(to bound: Int) {
         multiset.grow(to: bound)

@@ -25,6 +25,7 @@ final class TupleAccumulator: Accumulator {
     }
 
     var byteCount: Int { store.byteCount }
+    var bytesPerGroup: Int { MemoryLayout<Int32>.stride }
 
     func grow(to bound: Int) {
         self.bound = max(self.bound, bound)

@@ -35,6 +35,7 @@ final class IntegerVarianceAccumulator: Accumulator {
     init(scale: Int) { self.scale = scale }
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) { add(input, groups, isBack: false) }
@@ -200,6 +201,7 @@ final class FloatVarianceAccumulator: Accumulator {
     init(scale: Int) { self.scale = scale }
 
     var byteCount: Int { 0 }
+    var bytesPerGroup: Int { MemoryLayout<Cell>.stride }
     func grow(to bound: Int) { cells.grow(to: bound) }
 
     func update(_ input: AggregateInput, _ groups: UnsafeBufferPointer<Int32>) { add(1, input, groups) }

@@ -93,30 +93,34 @@ public final class WindowAgg: Transform {
     ) throws(OperatorError) -> Progress { try stage.process(batch, into: &output) }
 
     public func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        stage.advance(to: watermark, into: &output)
+        try stage.advance(to: watermark, into: &output)
     }
 
     /// Splits end here: what leaves is no longer a sequence of one.
     public func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress { .done }
 
     public func resume(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        stage.resume(into: &output)
+        try stage.resume(into: &output)
     }
 
     public func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress
     {
-        stage.tick(into: &output)
+        try stage.tick(into: &output)
     }
 
     public func prepareSnapshot(
         _ checkpoint: CheckpointID, into output: inout OutputBuffer
-    ) throws(OperatorError) -> Progress { stage.prepareSnapshot(into: &output) }
+    ) throws(OperatorError) -> Progress { try stage.prepareSnapshot(into: &output) }
 
     public func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        stage.finish(into: &output)
+        try stage.finish(into: &output)
     }
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { stage.snapshot() }
+
+    public var stateByteCount: Int { stage.stateByteCount }
+    public var canSpill: Bool { stage.canSpill }
+    public func spill() throws(OperatorError) { try stage.spill() }
 
     public func continueSnapshot(
         until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot
@@ -127,11 +131,15 @@ public final class WindowAgg: Transform {
 protocol FinalStage: AnyObject {
     func open(restoring state: StateSnapshot) throws(OperatorError)
     func process(_ batch: RecordBatch, into output: inout OutputBuffer) throws(OperatorError) -> Progress
-    func advance(to watermark: Watermark, into output: inout OutputBuffer) -> Progress
-    func resume(into output: inout OutputBuffer) -> Progress
-    func tick(into output: inout OutputBuffer) -> Progress
-    func prepareSnapshot(into output: inout OutputBuffer) -> Progress
-    func finish(into output: inout OutputBuffer) -> Progress
+    func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress
+    func resume(into output: inout OutputBuffer) throws(OperatorError) -> Progress
+    func tick(into output: inout OutputBuffer) throws(OperatorError) -> Progress
+    func prepareSnapshot(into output: inout OutputBuffer) throws(OperatorError) -> Progress
+    func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress
+    /// See ``Transform/stateByteCount``.
+    var stateByteCount: Int { get }
+    var canSpill: Bool { get }
+    func spill() throws(OperatorError)
     func snapshot() -> StateSnapshot
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress
 }
@@ -140,6 +148,8 @@ extension FinalStage {
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
         .done
     }
+    var canSpill: Bool { false }
+    func spill() throws(OperatorError) {}
 }
 
 /// What the stage behind the exchange knows: the groups' columns and the partial states.

@@ -271,6 +271,8 @@ final class WindowAggregation: FinalStage {
         return resume(into: &output)
     }
 
+    var stateByteCount: Int { table.memoryByteCount }
+
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
         table.continueSnapshot(until: deadline, into: &snapshot)
     }

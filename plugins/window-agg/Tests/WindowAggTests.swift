@@ -217,9 +217,10 @@ func expected(_ rows: [[Value]], by key: ([Value]) -> [Value], ordered: Bool) ->
 /// What several instances hold, divided again for another number of them, as a restore does it.
 func redistributed(_ states: [StateSnapshot], to parallelism: Int) -> [StateSnapshot] {
     (0..<parallelism).map { subtask in
-        let names = states.first?.map(\.name) ?? []
+        var names: [String] = []
+        for name in states.joined().map(\.name) where !names.contains(name) { names.append(name) }
         return names.compactMap { name in
-            guard let first = states[0][name] else { return nil }
+            guard let first = states.lazy.compactMap({ $0[name] }).first else { return nil }
             var table = first
             table.batches = states.enumerated().flatMap { old, state in
                 (state[name]?.batches ?? []).compactMap { batch -> RecordBatch? in
@@ -234,6 +235,11 @@ func redistributed(_ states: [StateSnapshot], to parallelism: Int) -> [StateSnap
                             })
                     }
                 }
+            }
+            let owned = KeyGroup.range(of: subtask, parallelism: parallelism)
+            table.files = states.flatMap { $0[name]?.files ?? [] }.compactMap { file in
+                let range = owned.clamped(to: file.keyGroups)
+                return range.isEmpty ? nil : StateTable.File(file.contents, keyGroups: range, mark: file.mark)
             }
             return table
         }
