@@ -46,13 +46,17 @@ let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let contract: [Target.Dependency] = ["DataflowColumnar", "DataflowExpression", "DataflowConfig"]
 
 let plugins = [
-    PluginFolder(name: "http-source", module: "HTTPSource", libraries: contract + ["CCurl", "CSimdJSON"]),
     PluginFolder(
         name: "http-server-source", module: "HTTPServerSource", libraries: contract + ["CEpoll", "CSimdJSON", "CZlib"]),
+    PluginFolder(
+        name: "http-source", module: "HTTPSource", libraries: contract + ["DataflowHTTP", "CCurl", "CSimdJSON"]),
     PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["DataflowFiles"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["DataflowCodec", "CSimdJSON"]),
     PluginFolder(name: "json-encode", module: "JSONEncode", libraries: contract + ["DataflowCodec", "DataflowText"]),
+    PluginFolder(
+        name: "avro", module: "Avro",
+        libraries: contract + ["DataflowCodec", "DataflowSchemaRegistry", "DataflowText"]),
     PluginFolder(name: "csv-parse", module: "CSVParse", libraries: contract + ["DataflowCodec", "DataflowFiles"]),
     PluginFolder(name: "select", module: "Select", libraries: contract),
     PluginFolder(name: "explode", module: "Explode", libraries: contract),
@@ -108,7 +112,10 @@ let package = Package(
         room("DataflowOperator", contract + ["DataflowText", log]),
         // What several plugins share: columns from messages and back, files in records, connections to PostgreSQL and
         // Kafka.
-        room("DataflowCodec", contract + ["DataflowOperator"]),
+        room("DataflowCodec", contract + ["DataflowOperator", "CSimdJSON"]),
+        room("DataflowHTTP", ["CCurl"]),
+        room(
+            "DataflowSchemaRegistry", ["DataflowCodec", "DataflowConfig", "DataflowHTTP", "DataflowOperator", "CCurl"]),
         room("DataflowFiles", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room("DataflowPostgres", ["CPostgreSQL"]),
         room("DataflowKafka", ["DataflowOperator", "CKafka", log]),
@@ -121,7 +128,10 @@ let package = Package(
             contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowText", log]),
         room(
             "DataflowTesting",
-            contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", log]),
+            contract + [
+                "DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowRuntime", "DataflowCodec",
+                "DataflowText", log,
+            ]),
         // Brokers for the tests of what talks to Kafka.
         room("DataflowKafkaTesting", ["DataflowKafka", "DataflowOperator", "CKafka", log]),
         room("DataflowBuiltins", ["DataflowOperator"] + plugins.map { .byName(name: $0.module) }),

@@ -1,3 +1,4 @@
+import Avro
 import CSVParse
 public import DataflowOperator
 import Dedupe
@@ -24,6 +25,7 @@ import WindowAgg
 public enum BuiltinPlugins {
     public static var all: [any Plugin.Type] {
         [
+            AvroPlugin.self,
             CSVParsePlugin.self,
             DedupePlugin.self,
             ExplodePlugin.self,

@@ -1,5 +1,6 @@
 import DataflowColumnar
 public import DataflowConfig
+import DataflowHTTP
 public import DataflowOperator
 import Logging
 

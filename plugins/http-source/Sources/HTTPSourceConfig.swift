@@ -1,4 +1,5 @@
 public import DataflowConfig
+import DataflowHTTP
 
 /// The settings of `http-source`.
 public struct HTTPSourceConfig: OperatorConfig {

@@ -1,4 +1,5 @@
 import DataflowColumnar
+import DataflowHTTP
 import Testing
 
 @testable import HTTPSource

@@ -1,4 +1,5 @@
 import DataflowColumnar
+import DataflowHTTP
 
 /// Decides what an answer means: a page, a redirect, something to try again, or the end of it.
 struct ResponseReader {

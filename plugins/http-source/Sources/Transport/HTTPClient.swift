@@ -1,5 +1,6 @@
 import CCurl
 import DataflowColumnar
+import DataflowHTTP
 
 /// HTTP over libcurl's multi interface: several requests at once on one thread, which waits in ``wait(for:)``.
 ///
@@ -167,15 +168,6 @@ extension HTTPRequest {
         }
         if sendsCredentials, case .bearer(let token) = credentials { lines.append("Authorization: Bearer \(token)") }
         return lines
-    }
-}
-
-extension Duration {
-    /// Rounded up, at least 1 for a positive duration, at most what libcurl takes.
-    var wholeMilliseconds: Int {
-        let (seconds, attoseconds) = components
-        guard seconds < 2_000_000 else { return 2_000_000_000 }
-        return Int(seconds) * 1000 + Int((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
     }
 }
 

@@ -1,4 +1,5 @@
 import CCurl
+import DataflowHTTP
 
 /// One libcurl multi handle: it drives all transfers of an ``HTTPClient`` and keeps their connections open for reuse.
 ///

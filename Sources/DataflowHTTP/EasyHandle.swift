@@ -1,16 +1,16 @@
-import CCurl
+package import CCurl
 
 /// One libcurl easy handle: `init` acquires it, `deinit` releases it. It belongs to the thread of its ``HTTPClient``.
-final class EasyHandle {
+package final class EasyHandle {
     /// The handle itself. Lent to ``MultiHandle`` and to the option setters below, never kept elsewhere.
-    let pointer: UnsafeMutableRawPointer
+    package let pointer: UnsafeMutableRawPointer
     private var headers: UnsafeMutablePointer<curl_slist>?
 
     /// libcurl's process-wide state, made once; `false` when libcurl could not be initialised.
     private static let globalState: Bool = curl_global_init(dataflow_curl_global_all) == CURLE_OK
 
     /// - Throws: ``CurlError`` when libcurl cannot be initialised or has no memory.
-    init() throws(CurlError) {
+    package init() throws(CurlError) {
         guard EasyHandle.globalState, let pointer = curl_easy_init() else {
             throw CurlError(code: CURLE_FAILED_INIT, detail: "libcurl could not be initialised")
         }
@@ -23,27 +23,27 @@ final class EasyHandle {
     }
 
     /// Forgets every option and keeps connections and caches, so that the handle can carry another request.
-    func reset() {
+    package func reset() {
         curl_easy_reset(pointer)
         curl_slist_free_all(headers)
         headers = nil
     }
 
-    func set(_ option: CURLoption, _ value: Int) throws(CurlError) {
+    package func set(_ option: CURLoption, _ value: Int) throws(CurlError) {
         try check(dataflow_curl_set_long(pointer, option, value))
     }
 
     /// libcurl copies the string.
-    func set(_ option: CURLoption, _ value: String) throws(CurlError) {
+    package func set(_ option: CURLoption, _ value: String) throws(CurlError) {
         try check(dataflow_curl_set_string(pointer, option, value))
     }
 
     /// The address must stay valid until the transfer has been removed from its multi handle.
-    func set(_ option: CURLoption, _ value: UnsafeMutableRawPointer) throws(CurlError) {
+    package func set(_ option: CURLoption, _ value: UnsafeMutableRawPointer) throws(CurlError) {
         try check(dataflow_curl_set_pointer(pointer, option, value))
     }
 
-    func set(
+    package func set(
         _ option: CURLoption,
         _ function:
             @convention(c) (UnsafeMutablePointer<CChar>?, Int, Int, UnsafeMutableRawPointer?) -> Int
@@ -52,7 +52,7 @@ final class EasyHandle {
     }
 
     /// Sets the request's header lines (`Name: value`). The handle owns the list.
-    func setHeaders(_ lines: [String]) throws(CurlError) {
+    package func setHeaders(_ lines: [String]) throws(CurlError) {
         curl_slist_free_all(headers)
         headers = nil
         for line in lines {
@@ -65,7 +65,7 @@ final class EasyHandle {
     }
 
     /// The status of the last answer, 0 when there was none.
-    var status: Int {
+    package var status: Int {
         var value = 0
         _ = dataflow_curl_get_long(pointer, CURLINFO_RESPONSE_CODE, &value)
         return value
@@ -77,15 +77,29 @@ final class EasyHandle {
 }
 
 /// A return code of libcurl with its text.
-struct CurlError: Error, Sendable {
-    var code: CURLcode
+package struct CurlError: Error, Sendable {
+    package var code: CURLcode
     /// What libcurl wrote into the error buffer, when it did.
-    var detail: String?
+    package var detail: String?
+
+    package init(code: CURLcode, detail: String?) {
+        self.code = code
+        self.detail = detail
+    }
 
     /// libcurl's sentence for the code, followed by the detail where there is one.
-    var message: String {
+    package var message: String {
         let text = String(cString: curl_easy_strerror(code))
         guard let detail, !detail.isEmpty, detail != text else { return text }
         return "\(text) (\(detail))"
+    }
+}
+
+extension Duration {
+    /// Rounded up, at least 1 for a positive duration, at most what libcurl takes.
+    package var wholeMilliseconds: Int {
+        let (seconds, attoseconds) = components
+        guard seconds < 2_000_000 else { return 2_000_000_000 }
+        return Int(seconds) * 1000 + Int((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
     }
 }

@@ -1,11 +1,11 @@
-import CCurl
+internal import CCurl
 
 /// One parsed URL (libcurl's `CURLU`): `init` acquires it, `deinit` releases it.
-final class URLHandle {
+package final class URLHandle {
     private let pointer: OpaquePointer
 
     /// Nil when `url` is not an absolute `http` or `https` URL with a host.
-    init?(_ url: String) {
+    package init?(_ url: String) {
         guard let pointer = curl_url() else { return nil }
         self.pointer = pointer
         guard curl_url_set(pointer, CURLUPART_URL, url, 0) == CURLUE_OK, let scheme = part(CURLUPART_SCHEME),
@@ -18,7 +18,7 @@ final class URLHandle {
     }
 
     /// The URL that `reference`, absolute or relative, means seen from this one; nil when it is none.
-    func resolving(_ reference: String) -> String? {
+    package func resolving(_ reference: String) -> String? {
         guard let copy = curl_url_dup(pointer) else { return nil }
         defer { curl_url_cleanup(copy) }
         let reference = reference.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false).first ?? ""
@@ -32,15 +32,15 @@ final class URLHandle {
     }
 
     /// Scheme, host and port: credentials never go to another origin.
-    var origin: String {
+    package var origin: String {
         let port = part(CURLUPART_PORT, UInt32(CURLU_DEFAULT_PORT)) ?? ""
         return "\(part(CURLUPART_SCHEME) ?? "")://\(part(CURLUPART_HOST)?.lowercased() ?? ""):\(port)"
     }
 
-    var scheme: String { part(CURLUPART_SCHEME) ?? "" }
+    package var scheme: String { part(CURLUPART_SCHEME) ?? "" }
 
     /// True for `https://user:password@host`.
-    var hasUserInfo: Bool { part(CURLUPART_USER) != nil || part(CURLUPART_PASSWORD) != nil }
+    package var hasUserInfo: Bool { part(CURLUPART_USER) != nil || part(CURLUPART_PASSWORD) != nil }
 
     private func part(_ what: CURLUPart, _ flags: UInt32 = 0) -> String? { URLHandle.part(pointer, what, flags) }
 
