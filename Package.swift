@@ -70,6 +70,9 @@ let plugins = [
     PluginFolder(name: "lookup", module: "Lookup", libraries: contract + ["DataflowFiles", "DataflowPostgres"]),
     PluginFolder(
         name: "pg-sink", module: "PgSink", libraries: contract + ["DataflowEpochs", "DataflowPostgres", "DataflowText"]),
+    PluginFolder(
+        name: "sqlite-sink", module: "SQLiteSink",
+        libraries: contract + ["CSQLite", "DataflowEpochs", "DataflowText"]),
     PluginFolder(name: "file-sink", module: "FileSink", libraries: contract + ["DataflowText"]),
     PluginFolder(name: "stdout-sink", module: "StdoutSink", libraries: contract + ["DataflowText"]),
 ]
@@ -98,6 +101,7 @@ let package = Package(
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CEpoll"),
@@ -120,7 +124,7 @@ let package = Package(
         room("DataflowPostgres", ["CPostgreSQL"]),
         room("DataflowKafka", ["DataflowOperator", "CKafka", log]),
         // What sinks with a two-phase commit share: the epoch's rows on disk, and the marker at the target.
-        room("DataflowEpochs", ["DataflowColumnar", "DataflowOperator"]),
+        room("DataflowEpochs", ["DataflowColumnar", "DataflowOperator", log]),
         room("DataflowPipeline", contract + ["DataflowOperator", "CYAML"]),
         room("DataflowCheckpoint", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room(
@@ -214,7 +218,8 @@ let package = Package(
         tests(
             "PipelineTests",
             [
-                "dataflow", "openfood-api", "DataflowEndToEnd", "DataflowChaos", "DataflowTesting", "DataflowRuntime",
+                "dataflow", "openfood-api", "CSQLite", "DataflowEndToEnd", "DataflowChaos", "DataflowTesting",
+                "DataflowRuntime",
                 "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", "Select", "WindowAgg",
                 log,
             ] + contract),

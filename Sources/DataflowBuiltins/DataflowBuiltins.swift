@@ -13,6 +13,7 @@ import JSONParse
 import Join
 import Lookup
 import PgSink
+import SQLiteSink
 import Sample
 import Select
 import Split
@@ -39,6 +40,7 @@ public enum BuiltinPlugins {
             JoinPlugin.self,
             LookupPlugin.self,
             PgSinkPlugin.self,
+            SQLiteSinkPlugin.self,
             SamplePlugin.self,
             SelectPlugin.self,
             SplitPlugin.self,

@@ -306,7 +306,8 @@ package final class EpochLog {
         return nil
     }
 
-    private func damaged(_ reason: String) -> Failure { Failure(path: path, reason: reason, isInputOutput: false) }
+    /// A failure that says what is wrong with the content.
+    package func damaged(_ reason: String) -> Failure { Failure(path: path, reason: reason, isInputOutput: false) }
 
     private static func failure(_ path: String) -> Failure {
         Failure(path: path, reason: String(cString: strerror(errno)), isInputOutput: errno != ENOENT)

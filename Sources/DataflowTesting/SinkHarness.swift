@@ -12,7 +12,7 @@ public final class SinkHarness<S: Sink> {
     public let context: OperatorContext
     /// The errors port.
     public private(set) var output = Emitted()
-    private let sink: S
+    public let sink: S
     private var nextCheckpoint: UInt64
 
     /// Checks the configuration, builds and opens the sink, and commits again what `pending` has to commit.

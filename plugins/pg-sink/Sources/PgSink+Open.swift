@@ -144,59 +144,11 @@ extension PgSink {
     private func claimMarker(_ restoredEpochs: EpochState?, _ connection: PgConnection) throws {
         try commits.ensure(connection)
         session.mark = try commits.mark(connection)
-        let decision = MarkerDecision.decide(
-            MarkerDecision.Situation(
-                lineage: context.lineage, generation: context.generation, restored: context.restored?.id.number,
-                commitPending: context.restored?.commitPending ?? false,
-                acceptDuplicates: context.restored?.acceptDuplicates ?? false, state: restoredEpochs,
-                isIdempotent: !config.key.isEmpty && !stream.deletes, marker: try commits.lock(connection)))
-        switch decision {
-        case .refuse(let refusal): throw error(for: refusal)
-        case .proceed(let epoch, let note):
-            switch note {
-            case nil: break
-            case .takenOver(let marker):
-                context.logger.info(
-                    "table \(table) was last written by another history of this pipeline",
-                    metadata: ["lineage": "\(marker.lineage)", "epoch": "\(marker.epoch)"])
-            case .writtenAgain(let since, let until):
-                context.logger.notice(
-                    "table \(table) is ahead of the checkpoint: rows of later epochs are written again",
-                    metadata: ["checkpoint_epoch": "\(since)", "table_epoch": "\(until)"])
-            }
-            try commits.claim(
-                CommitMarker(lineage: context.lineage, generation: context.generation, epoch: epoch), connection)
-        }
-    }
-
-    /// What the user is told when the target and the checkpoint do not belong together.
-    func error(for refusal: MarkerDecision.Refusal) -> OperatorError {
-        let commits = "\(commits.table)"
-        let checkpoint = context.restored.map { "checkpoint \($0.id)" } ?? "this run"
-        switch refusal {
-        case .fenced(let generation):
-            return OperatorError(
-                .user, .never, "fenced",
-                "another run of pipeline \(context.pipeline) (generation \(generation)) has taken over table \(table); "
-                    + "this run (generation \(context.generation)) may not write any more")
-        case .ahead(let marker, let expected):
-            return OperatorError(
-                .user, .never, "target_ahead",
-                "table \(table) is ahead of \(checkpoint): it holds epoch \(marker), the checkpoint knows epoch \(expected) "
-                    + "(see \(commits)). Going on would write rows twice. Start from the newest checkpoint, or accept "
-                    + "that with --restore ID --accept-duplicates")
-        case .otherLineage(let marker):
-            return OperatorError(
-                .user, .never, "target_other_lineage",
-                "table \(table) was written by another history of the pipeline since (lineage \(marker.lineage), epoch "
-                    + "\(marker.epoch) in \(commits); \(checkpoint) belongs to \(context.lineage)). Start from a "
-                    + "checkpoint of that history, or accept that with --restore ID --accept-duplicates")
-        case .behind(let marker, let expected):
-            return OperatorError(
-                .user, .never, "target_replaced",
-                "the target was replaced: \(checkpoint) has committed epoch \(expected) to table \(table), but "
-                    + (marker.map { "\(commits) says epoch \($0)" } ?? "\(commits) has no row of this sink")
-                    + ". Bring the database back as it was, or start new with --restore none")
-        }
+        let epoch = try MarkerDecision.claim(
+            try commits.lock(connection), state: restoredEpochs,
+            isIdempotent: !config.key.isEmpty && !stream.deletes, target: "table \(table)",
+            commits: "\(commits.table)", context)
+        try commits.claim(
+            CommitMarker(lineage: context.lineage, generation: context.generation, epoch: epoch), connection)
     }
 }

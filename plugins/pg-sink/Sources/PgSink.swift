@@ -272,7 +272,11 @@ public final class PgSink: Sink {
         try await session.run("commit epoch \(committable.epoch) to \(table)", limit: config.reconnectTimeout) { link in
             if !link.isInTransaction {
                 // A new connection: either the commit got through before the old one was lost, or all is to be done again.
-                if try isCommitted(committable, link) { return }
+                let marker = try marker(link)
+                if MarkerDecision.holds(marker, committable.epoch, context) { return }
+                if let refusal = MarkerDecision.refusal(of: marker, expected: committable.previous, context) {
+                    throw error(for: refusal)
+                }
                 if log == nil {
                     log = try logged { () throws(EpochLog.Failure) in
                         try EpochLog(
@@ -303,14 +307,6 @@ public final class PgSink: Sink {
         }
     }
 
-    /// Whether the target holds the epoch already.
-    private func isCommitted(_ committable: Committable, _ link: PgLink) throws -> Bool {
-        let marker = try marker(link)
-        guard let marker, marker.lineage == context.lineage else { return false }
-        if marker.generation > context.generation { throw error(for: .fenced(by: marker.generation)) }
-        return marker.epoch >= committable.epoch
-    }
-
     /// Reads the marker when everything that was under way with it is over.
     private func marker(_ link: PgLink) throws(PgFailure) -> CommitMarker? {
         try link.beginNow()
@@ -322,22 +318,15 @@ public final class PgSink: Sink {
     /// Why the marker could not be moved on.
     private func explain(_ committable: Committable, _ link: PgLink) throws(PgFailure) -> OperatorError {
         try link.rollBack()
-        let marker = try marker(link)
-        let refusal: MarkerDecision.Refusal
-        if let marker {
-            if marker.lineage != context.lineage {
-                refusal = .otherLineage(marker)
-            } else if marker.generation != context.generation {
-                refusal = .fenced(by: marker.generation)
-            } else if marker.epoch > committable.previous {
-                refusal = .ahead(marker: marker.epoch, expected: committable.previous)
-            } else {
-                refusal = .behind(marker: marker.epoch, expected: committable.previous)
-            }
-        } else {
-            refusal = .behind(marker: nil, expected: committable.previous)
-        }
+        // A marker that says what is expected by now was changed and changed back in between.
+        let refusal =
+            MarkerDecision.refusal(of: try marker(link), expected: committable.previous, context)
+            ?? .behind(marker: committable.previous, expected: committable.previous)
         return error(for: refusal)
+    }
+
+    private func error(for refusal: MarkerDecision.Refusal) -> OperatorError {
+        refusal.operatorError(target: "table \(table)", commits: "\(commits.table)", context)
     }
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
