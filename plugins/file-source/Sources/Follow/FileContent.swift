@@ -67,6 +67,16 @@ struct FileContent: Equatable {
     }
 }
 
+/// What the system calls a file, whatever its names are.
+struct FileKey: Hashable {
+    var device: UInt64
+    var inode: UInt64
+}
+
+extension FileKey {
+    init(_ status: InputFile.Status) { self.init(device: status.device, inode: status.inode) }
+}
+
 /// One file that is followed, under whatever name it has.
 struct FollowedFile {
     /// The split's number.
@@ -98,6 +108,8 @@ struct FollowedFile {
     var isReady = false
     /// Whether it has been said that nothing comes from it.
     var isIdle = false
+
+    var key: FileKey { FileKey(device: device, inode: inode) }
 
     init(
         number: Int32, path: String, device: UInt64, inode: UInt64, content: FileContent = FileContent(),

@@ -42,13 +42,13 @@ struct FileFollower {
 
     /// Looks at all names and at all files. O(files) calls of the system.
     mutating func scan(_ now: ContinuousClock.Instant) throws(OperatorError) {
+        var indices: [FileKey: Int] = [:]
+        for index in files.indices { indices[files[index].key] = index }
         var unknown: [(path: String, status: InputFile.Status)] = []
         var named: Set<Int32> = []
         for path in names() {
             guard let status = InputFile.status(of: path) else { continue }
-            guard
-                let index = files.firstIndex(where: { $0.inode == status.inode && $0.device == status.device })
-            else {
+            guard let index = indices[FileKey(status)] else {
                 unknown.append((path, status))
                 continue
             }
@@ -62,8 +62,8 @@ struct FileFollower {
             if files[index].unnamedSince == nil { files[index].unnamedSince = now }
         }
         for index in files.indices { try look(at: index, now) }
-        var seen: Set<[UInt64]> = []
-        for (path, status) in unknown where seen.insert([status.device, status.inode]).inserted {
+        var seen: Set<FileKey> = []
+        for (path, status) in unknown where seen.insert(FileKey(status)).inserted {
             try take(path, now)
         }
         for index in files.indices where files[index].file == nil { try search(index, now) }
