@@ -190,10 +190,13 @@ private final class BytesCell: ViewCell {
 
 private final class TimestampCell: JSONCell {
     private var values = Values<Int64>([])
-    // Neighbouring rows mostly share the day: its text is kept.
+    // Neighbouring rows mostly share the day, and the whole value where they are of one window: texts are kept.
     private var day = Int64.min
     private var dayText = SIMD16<UInt8>()
     private var dayCount = 0
+    private var last = Int64.min
+    private var lastText = SIMD32<UInt8>()
+    private var lastCount = 0
 
     override func load(_ storage: Column.Storage) {
         guard case .int64(let values) = storage else { mismatch(storage) }
@@ -201,8 +204,14 @@ private final class TimestampCell: JSONCell {
     }
 
     override func writeValue(_ row: Int, into text: inout TextBuffer) {
-        let length = Int64(86_400_000_000)
         let value = values[row]
+        if value != last || lastCount == 0 { return writeOther(value, into: &text) }
+        UnsafeMutableRawPointer(text.tail(32)).storeBytes(of: lastText, as: SIMD32<UInt8>.self)
+        text.commit(lastCount)
+    }
+
+    private func writeOther(_ value: Int64, into text: inout TextBuffer) {
+        let length = Int64(86_400_000_000)
         var number = value / length
         var rest = value % length
         if rest < 0 {
@@ -222,10 +231,15 @@ private final class TimestampCell: JSONCell {
             }
             day = number
         }
-        UnsafeMutableRawPointer(text.tail(16)).storeBytes(of: dayText, as: SIMD16<UInt8>.self)
+        let start = text.count
+        UnsafeMutableRawPointer(text.tail(48)).storeBytes(of: dayText, as: SIMD16<UInt8>.self)
         text.commit(dayCount)
         text.appendTime(Int(rest))
         text.append(UInt8(ascii: "\""))
+        // With quotes a text has 29 bytes, 32 with a long year.
+        last = value
+        lastCount = text.count - start
+        lastText = UnsafeRawPointer(text.base + start).loadUnaligned(as: SIMD32<UInt8>.self)
     }
 }
 

@@ -65,10 +65,11 @@ extension TextBuffer {
     public mutating func append(float value: Double) {
         guard value.isFinite else { return append(value.isNaN ? "NaN" : value < 0 ? "-Infinity" : "Infinity") }
         // Up to two decimals and fifteen digits, the shortest text is the only one of that length: no search needed.
-        let cents = (value * 100).rounded()
-        if abs(cents) < 1e14, cents / 100 == value, cents != 0 || value.sign == .plus {
+        let scaled = value * 100
+        let cents = abs(scaled) < 1e14 ? Int64(scaled + (scaled < 0 ? -0.5 : 0.5)) : 0
+        if Double(cents) / 100 == value, cents != 0 || value.sign == .plus {
             if cents < 0 { append(UInt8(ascii: "-")) }
-            let magnitude = UInt64(abs(cents))
+            let magnitude = cents.magnitude
             append(unsigned: magnitude / 100)
             append(UInt8(ascii: "."))
             let decimals = Int(magnitude % 100)

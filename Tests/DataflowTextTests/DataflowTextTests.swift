@@ -82,6 +82,14 @@ private func json(_ column: Column) -> [String] {
             ])
     }
 
+    @Test func `a time that comes again has the same text, however long it is`() {
+        let times: [Int64] = [.min, 0, -62_167_219_200_000_001, .max, 1_735_787_045_678_901]
+        let single = times.map { json(.timestamp([$0]))[0] }
+        #expect(single[0] == #""-290308-12-21T19:59:05.224192Z""#)
+        #expect(json(.timestamp(times + times.reversed())) == single + single.reversed())
+        #expect(json(.timestamp(times.flatMap { [$0, $0, $0] })) == single.flatMap { [$0, $0, $0] })
+    }
+
     @Test func `strings are escaped where they must be`() {
         #expect(
             json(.string(["", "a\"b", "back\\slash", "\n\t\r\u{8}\u{c}\u{1}\u{1f}", "é😀/"])) == [

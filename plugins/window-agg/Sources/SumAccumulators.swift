@@ -394,11 +394,21 @@ final class FloatSumAccumulator: Accumulator {
         _ finish: AggregateFinish, _ type: DataType, _ groups: UnsafeBufferPointer<Int32>,
         _ problems: inout [ResultProblem]
     ) -> Column {
+        let isAverage = finish == .average
         let values = Values<Double>(count: groups.count) { target in
+            if specials.isEmpty {
+                let base = cells.base
+                for i in 0..<target.count {
+                    let cell = base[Int(groups[i])]
+                    let sum = cell.sum.isFinite ? cell.sum + cell.rest : cell.sum
+                    target[i] = isAverage && cell.count > 0 ? sum / Double(cell.count) : sum
+                }
+                return
+            }
             for i in 0..<target.count {
                 let (sum, rest) = total(groups[i])
                 let count = cells[groups[i]].count
-                target[i] = finish == .average && count > 0 ? (sum + rest) / Double(count) : sum + rest
+                target[i] = isAverage && count > 0 ? (sum + rest) / Double(count) : sum + rest
             }
         }
         return Column(.float64, .float64(values), validity: cells.validity(groups) { $0.count > 0 })
