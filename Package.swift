@@ -24,6 +24,8 @@ struct PluginFolder {
     var name: String
     var module: String
     var libraries: [Target.Dependency] = []
+    /// What only its tests need.
+    var testLibraries: [Target.Dependency] = []
 
     var targets: [Target] {
         [
@@ -36,7 +38,7 @@ struct PluginFolder {
                     .byName(name: module), "DataflowTesting", "DataflowRuntime", "DataflowPipeline",
                     "DataflowCheckpoint", "DataflowOperator",
                     log,
-                ] + libraries,
+                ] + libraries + testLibraries,
                 path: "plugins/\(name)/Tests"),
         ]
     }
@@ -73,6 +75,10 @@ let plugins = [
     PluginFolder(
         name: "sqlite-sink", module: "SQLiteSink",
         libraries: contract + ["CSQLite", "DataflowEpochs", "DataflowText"]),
+    PluginFolder(
+        name: "kafka-sink", module: "KafkaSink",
+        libraries: contract + ["CKafka", "DataflowEpochs", "DataflowKafka", "DataflowText"],
+        testLibraries: ["DataflowKafkaTesting"]),
     PluginFolder(name: "file-sink", module: "FileSink", libraries: contract + ["DataflowText"]),
     PluginFolder(name: "stdout-sink", module: "StdoutSink", libraries: contract + ["DataflowText"]),
 ]

@@ -11,6 +11,7 @@ import HTTPSource
 import JSONEncode
 import JSONParse
 import Join
+import KafkaSink
 import Lookup
 import PgSink
 import SQLiteSink
@@ -38,6 +39,7 @@ public enum BuiltinPlugins {
             JSONEncodePlugin.self,
             JSONParsePlugin.self,
             JoinPlugin.self,
+            KafkaSinkPlugin.self,
             LookupPlugin.self,
             PgSinkPlugin.self,
             SQLiteSinkPlugin.self,

@@ -35,6 +35,11 @@ package final class KafkaMockCluster {
         rd_kafka_mock_topic_create(cluster, name, partitions, 1)
     }
 
+    /// What brokers say of a topic whenever they are asked for it.
+    package func failTopic(_ name: String, _ error: rd_kafka_resp_err_t) {
+        rd_kafka_mock_topic_set_error(cluster, name, error)
+    }
+
     /// What the next requests of a kind are answered with, one error a request. `api` is the protocol's number: 0 produce,
     /// 1 fetch, 2 list offsets, 3 metadata, 8 commit offsets, 22 init producer id, 26 end transaction.
     package func refuse(api: Int16, with errors: [rd_kafka_resp_err_t]) {
