@@ -191,7 +191,8 @@ public final class KafkaSink: Sink {
         }
         context.counters.add(passed: chunk.rowCount - chunk.refusedCount, errors: chunk.refusedCount)
         chunks.removeFirst()
-        if spare.count < 2 {
+        // Not those that a large message has made large.
+        if spare.count < 2, chunk.byteCount <= 4 * KafkaSink.chunkBytes {
             chunk.reuse()
             spare.append(chunk)
         }

@@ -229,6 +229,7 @@ final class ProducerLink {
                     let offset = Int(opaque & 0xffff_ffff)
                     if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                         chunk.setStatus(.accepted, at: offset)
+                        lastReport = nil
                     } else {
                         fail(message.pointee, chunk, offset)
                     }
