@@ -59,6 +59,9 @@ let plugins = [
     PluginFolder(
         name: "avro", module: "Avro",
         libraries: contract + ["DataflowCodec", "DataflowSchemaRegistry", "DataflowText"]),
+    PluginFolder(
+        name: "protobuf", module: "Protobuf",
+        libraries: contract + ["DataflowCodec", "DataflowSchemaRegistry", "DataflowText", "CProtobuf"]),
     PluginFolder(name: "csv-parse", module: "CSVParse", libraries: contract + ["DataflowCodec", "DataflowFiles"]),
     PluginFolder(name: "select", module: "Select", libraries: contract),
     PluginFolder(name: "explode", module: "Explode", libraries: contract),
@@ -114,6 +117,8 @@ let package = Package(
         // C headers over C++ libraries.
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
+        // Linked into the program: what is needed of it is small, and costs less at each start than a library to load.
+        .target(name: "CProtobuf", linkerSettings: [.linkedLibrary(":libprotobuf.a"), .linkedLibrary("z")]),
         // The engine.
         room("DataflowColumnar"),
         room("DataflowText", ["DataflowColumnar"]),
@@ -159,6 +164,12 @@ let package = Package(
             name: "bench-json-parse",
             dependencies: ["JSONParse", "DataflowCodec", "DataflowText", "DataflowOperator", log] + contract,
             path: "Benchmarks/json-parse", swiftSettings: settings),
+        .executableTarget(
+            name: "bench-codecs",
+            dependencies: [
+                "Avro", "Protobuf", "JSONParse", "JSONEncode", "DataflowCodec", "DataflowText",
+                "DataflowOperator", log,
+            ] + contract, path: "Benchmarks/codecs", swiftSettings: settings),
         .executableTarget(
             name: "bench-http-source", dependencies: ["HTTPSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/http-source", swiftSettings: settings),

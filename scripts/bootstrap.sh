@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
     g++ libstdc++-12-dev pkg-config graphviz zlib1g-dev libyaml-dev libpq-dev libsqlite3-dev libcurl4-openssl-dev
-    libsimdjson-dev libre2-dev librdkafka-dev kcat postgresql-15
+    libsimdjson-dev libre2-dev libprotobuf-dev libprotoc-dev librdkafka-dev kcat postgresql-15
 )
 
 installed() {

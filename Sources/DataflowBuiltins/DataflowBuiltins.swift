@@ -14,6 +14,7 @@ import Join
 import KafkaSink
 import Lookup
 import PgSink
+import Protobuf
 import SQLiteSink
 import Sample
 import Select
@@ -42,6 +43,7 @@ public enum BuiltinPlugins {
             KafkaSinkPlugin.self,
             LookupPlugin.self,
             PgSinkPlugin.self,
+            ProtobufPlugin.self,
             SQLiteSinkPlugin.self,
             SamplePlugin.self,
             SelectPlugin.self,

@@ -22,8 +22,6 @@ package final class RowAssembler {
         package let element: Int
         /// Of a struct: the nodes of its members.
         package let members: [Int]
-        /// A value that was not stored is zero, not null.
-        var isNeverNull = false
     }
 
     /// Where a node's values are written; without references, for loops.
@@ -31,6 +29,7 @@ package final class RowAssembler {
     package struct Memory {
         @usableFromInline var values: UnsafeMutableRawPointer
         @usableFromInline var present: UnsafeMutablePointer<UInt8>
+        /// Of a list: the level of its elements, else -1.
         @usableFromInline var elementLevel: Int
     }
 
@@ -125,9 +124,6 @@ package final class RowAssembler {
         }
     }
 
-    /// From now on a value of the node that was not stored is zero, not null.
-    package func setNeverNull(_ node: Int) { nodes[node].isNeverNull = true }
-
     // MARK: - Writing
 
     private static func zeroed(_ byteCount: Int) -> UnsafeMutableRawPointer {
@@ -190,7 +186,7 @@ package final class RowAssembler {
         memory[node].present[row] = 1
     }
 
-    /// The row's struct or list is there.
+    /// The row's value is there: a struct, a list, or the zero that stands where nothing was stored.
     @inlinable
     package func mark(_ node: Int, _ row: Int) { memory[node].present[row] = 1 }
 
@@ -253,7 +249,7 @@ package final class RowAssembler {
     private func column(_ number: Int, _ buffers: [Buffer]) -> Column {
         let node = nodes[number]
         let count = levels[node.level].count
-        let validity = node.isNeverNull ? nil : bits(memory[number].present, count, isValidity: true)
+        let validity = bits(memory[number].present, count, isValidity: true)
         switch node.type {
         case .bool:
             let values = memory[number].values.assumingMemoryBound(to: UInt8.self)

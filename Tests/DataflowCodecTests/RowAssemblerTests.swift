@@ -107,10 +107,11 @@ private func tag(_ sizes: Int64...) -> Value { .structure(["tag", .list(sizes.ma
         #expect(assembler.rows() == rows)
     }
 
-    @Test func `a node that is never null is zero where nothing was stored`() {
+    @Test func `what is marked without a value is zero`() {
         let assembler = RowAssembler([.float64, .string])
-        for root in assembler.roots.compactMap({ $0 }) { assembler.setNeverNull(root) }
-        assembler.endRow(0, assembler.append(0))
+        let row = assembler.append(0)
+        for root in assembler.roots.compactMap({ $0 }) { assembler.mark(root, row) }
+        assembler.endRow(0, row)
         #expect(assembler.rows() == [[0.0, ""]])
     }
 }
