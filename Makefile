@@ -40,7 +40,7 @@ test: ## every test, end to end included, with a private PostgreSQL and Kafka br
 soak: ## the long forms of the tests, and the runtime under the thread sanitizer
 	@scripts/test.sh soak
 
-bench: ## w1 to w3 against DuckDB and a C++ reference, and the flagship over local pages; answers checked
+bench: ## w1 to w3 beside other systems, the flagship, start, latency, instruction counts; answers checked
 	@scripts/bench.sh
 
 docs: ## write the generated pages below docs/ anew

@@ -199,6 +199,13 @@ let package = Package(
             name: "bench-lookup", dependencies: ["Lookup", "DataflowOperator", log] + contract,
             path: "Benchmarks/lookup", swiftSettings: settings),
         .executableTarget(
+            name: "bench-micro",
+            dependencies: contract + [
+                "DataflowOperator", "DataflowPipeline", "DataflowRuntime", "DataflowCodec", "CSimdJSON",
+                "JSONParse", "PgSink", "WindowAgg", log,
+            ],
+            path: "Benchmarks/micro", swiftSettings: settings),
+        .executableTarget(
             name: "bench-expression", dependencies: ["DataflowExpression", "DataflowColumnar"],
             path: "Benchmarks/expression", swiftSettings: settings),
         // Tests mirror the sources.

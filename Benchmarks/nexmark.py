@@ -10,7 +10,7 @@ source's events count, a query that reads several kinds makes its events once fo
 import argparse, glob, os, re, shutil, statistics, sys, tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench import ROOT, run  # noqa: E402
+from suite.measure import ROOT, run  # noqa: E402
 
 UPDATING = {"q4", "q15", "q16", "q17", "q18", "q19"}
 

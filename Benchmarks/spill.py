@@ -61,8 +61,12 @@ def main():
     parser.add_argument("--rows", type=int, default=100_000_000, help="twice the keys; these are to be no multiple of 31415927 or 27182819")
     parser.add_argument("--memory", default="512MiB")
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--data", default=os.path.join(ROOT, ".dataflow", "bench", "spill"))
-    arguments = parser.parse_args()
+    parser.add_argument("--data", default=os.path.join(ROOT, ".dataflow", "bench", "spill"), help="is emptied")
+    measure(parser.parse_args())
+
+
+def measure(arguments):
+    """Alternating runs without a budget and with it, and their ratio; also the job `spill` of bench.py."""
     results = {"without": [], arguments.memory: []}
     for _ in range(arguments.runs):
         for name, memory in (("without", None), (arguments.memory, arguments.memory)):

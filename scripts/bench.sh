@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the release program and runs the benchmarks; every answer is checked.
+# Builds the release programs and runs the benchmarks; every answer is checked.
 #
-#: BENCH_DATA=            where the inputs are generated and kept (default: .dataflow/bench, 8 GB)
+#: BENCH_DATA=            where the inputs are generated and kept (default: .dataflow/bench, 20 GB with `growth`)
 #: BENCH_PEERS=           the peers' scripts and the generator (default: ../shared/bench)
-#: BENCH_ARGUMENTS=       more for Benchmarks/bench.py, e.g. '--jobs w2 --runs 5 --cpus 0'
+#: BENCH_ARGUMENTS=       more for Benchmarks/bench.py, e.g. '--jobs w2 --runs 5 --cpus 0' or '--systems all'
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,12 +11,14 @@ SWIFT=${SWIFT:-swift}
 SCRATCH=${SCRATCH:-.build}
 RELEASE=${RELEASE:--c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked}
 
-scripts/bootstrap.sh
-# shellcheck disable=SC2086 # a list of words
-"$SWIFT" build $RELEASE --scratch-path "$SCRATCH" --product dataflow
-if [[ ${BENCH_ARGUMENTS:-} == *pg-sink* ]]; then
+scripts/bootstrap.sh valgrind
+products=(dataflow)
+case ${BENCH_ARGUMENTS:-} in *--jobs*) ;; *) products+=(bench-micro) ;; esac
+case ${BENCH_ARGUMENTS:-} in *instructions* | *'--jobs all'*) products+=(bench-micro) ;; esac
+case ${BENCH_ARGUMENTS:-} in *pg-sink* | *'--jobs all'*) products+=(bench-pg-sink) ;; esac
+for product in "${products[@]}"; do
     # shellcheck disable=SC2086 # a list of words
-    "$SWIFT" build $RELEASE --scratch-path "$SCRATCH" --product bench-pg-sink
-fi
+    "$SWIFT" build $RELEASE --scratch-path "$SCRATCH" --product "$product"
+done
 # shellcheck disable=SC2086 # a list of words
-exec Benchmarks/bench.py --dataflow "$SCRATCH/release/dataflow" ${BENCH_ARGUMENTS:-}
+exec Benchmarks/bench.py --dataflow "$SCRATCH/release/dataflow" --micro "$SCRATCH/release/bench-micro" ${BENCH_ARGUMENTS:-}

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that dataflow needs and that are missing. Silent and without network when none is.
+# Installs the Debian packages that dataflow needs and that are missing, and those that are named. Silent and without
+# network when none is.
 set -euo pipefail
 
 packages=(
     g++ libstdc++-12-dev pkg-config graphviz zlib1g-dev libyaml-dev libpq-dev libsqlite3-dev libcurl4-openssl-dev
     libsimdjson-dev libre2-dev libprotobuf-dev libprotoc-dev librdkafka-dev kcat postgresql-15
 )
+packages+=("$@")
 
 installed() {
     dpkg-query --show --showformat='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed

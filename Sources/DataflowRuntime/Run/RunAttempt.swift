@@ -228,7 +228,8 @@ struct RunAttempt: Sendable {
                 targets = readers.map { .init(channel: $0, lane: layout.firstLane[exchange.id] + subtask) }
             }
             writers[exchange.id] = ExchangeWriter(
-                exchange, targets: targets, subtask: subtask, metrics: metrics.edges[exchange.id])
+                exchange.distribution, schema: exchange.stream.schema, targets: targets, subtask: subtask,
+                metrics: metrics.edges[exchange.id])
         }
         let stages = try zip(task.stages, layout.identities[task.id]).map { stage, identity in
             guard let nodeMetrics = metrics[node: stage.name] else {

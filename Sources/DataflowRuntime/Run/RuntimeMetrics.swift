@@ -43,7 +43,7 @@ public final class EdgeMetrics: Sendable {
     public let rowsReceived = Atomic<Int>(0)
     public let batchesSent = Atomic<Int>(0)
 
-    init(from: String, to: String) {
+    package init(from: String, to: String) {
         self.from = from
         self.to = to
     }

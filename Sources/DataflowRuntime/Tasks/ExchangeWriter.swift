@@ -6,11 +6,16 @@ import Synchronization
 /// One producing subtask's way into an exchange: decides which consuming subtask gets which rows.
 ///
 /// Belongs to its task; not Sendable. Cost: forward and rebalance O(columns) a batch, hash O(rows).
-final class ExchangeWriter {
+package final class ExchangeWriter {
     /// A lane of a consuming subtask's channel.
-    struct Target {
+    package struct Target {
         var channel: Channel
         var lane: Int
+
+        package init(channel: Channel, lane: Int) {
+            self.channel = channel
+            self.lane = lane
+        }
     }
 
     private enum Rule {
@@ -27,20 +32,23 @@ final class ExchangeWriter {
     /// - Parameters:
     ///   - targets: every consuming subtask in order; for `forward` only the one of the same number.
     ///   - subtask: the producer's number: where a rebalance begins.
-    init(_ exchange: PhysicalPlan.Exchange, targets: [Target], subtask: Int, metrics: EdgeMetrics) {
+    package init(
+        _ distribution: PhysicalPlan.Distribution, schema: Schema, targets: [Target], subtask: Int,
+        metrics: EdgeMetrics
+    ) {
         self.targets = targets
         self.metrics = metrics
         turn = subtask % targets.count
         if targets.count == 1 {
             rule = .direct
         } else {
-            switch exchange.distribution {
+            switch distribution {
             case .forward: preconditionFailure("a forward exchange with \(targets.count) targets")
             case .rebalance: rule = .rebalance
             case .hash(let names):
                 rule = .hash(
                     columns: names.map { name in
-                        guard let index = exchange.stream.schema.index(of: name) else {
+                        guard let index = schema.index(of: name) else {
                             preconditionFailure("exchange by column \(name), which the stream does not have")
                         }
                         return index
@@ -51,7 +59,7 @@ final class ExchangeWriter {
 
     /// - Parameter whileFull: called again and again while there is no room, as long as it answers true.
     /// - Returns: how long the producer had to wait for room.
-    func send(
+    package func send(
         _ batch: RecordBatch, whileFull: (() async throws -> Bool)? = nil
     ) async throws -> Duration {
         switch rule {

@@ -2,7 +2,7 @@ public import DataflowOperator
 
 /// Makes rows from a seed: for tests, demonstrations and benchmarks.
 ///
-/// Row i has the same values whatever the parallelism. The rows are dealt out in blocks to splits, the splits to the
+/// Row i has the same values whatever the parallelism, `due` apart. The rows are dealt out in blocks to splits, the splits to the
 /// subtasks; a checkpoint keeps each split's next row, so a restart goes on exactly there at any parallelism.
 public final class GenerateSource: Source {
     public typealias Config = GenerateSourceConfig
@@ -63,7 +63,8 @@ public final class GenerateSource: Source {
     /// Rows that make up a batch of the usual size, so that memory does not depend on how long the texts are.
     private let batchRows: Int64
     private var splits: [Split] = []
-    private var started: ContinuousClock.Instant?
+    /// When the first row was due, so that the rate is kept, by both clocks.
+    private var started: (instant: ContinuousClock.Instant, wall: Int64)?
     private var emitted: Int64 = 0
     private var watermarks: SplitWatermarks?
     private let timeColumn: Int?
@@ -246,9 +247,10 @@ public final class GenerateSource: Source {
         switch maker {
         case .columns(let generators):
             let first = blocks.row(at: split.position, of: split.number)
+            let due = dueTimes
             return schema.fields.indices.map { index in
                 isUsed(schema.fields[index].name)
-                    ? generators[index].column(first..<first + Int64(count))
+                    ? generators[index].column(first..<first + Int64(count), due: due)
                     : .nulls(schema.fields[index].type, count: count)
             }
         case .nexmark(let rows):
@@ -256,26 +258,39 @@ public final class GenerateSource: Source {
         }
     }
 
+    /// When the next rows are due by the rate; without one now.
+    private var dueTimes: DueTimes {
+        guard let interval, let started else { return DueTimes(first: context.clock.wallMicroseconds, step: 0) }
+        return DueTimes(
+            first: started.wall &+ (interval * Int(emitted)).nanoseconds / 1000, step: interval / .microseconds(1))
+    }
+
     /// How many rows the rate allows now, waiting up to the deadline for the first; 0 when it allows none by then.
     private func allowance(_ interval: Duration, until deadline: ContinuousClock.Instant) async throws(OperatorError)
         -> Int64
     {
         let now = context.clock.now
-        let start = started ?? now
-        started = start
+        let start = started?.instant ?? now
+        if started == nil { started = (now, context.clock.wallMicroseconds) }
         let due = start.advanced(by: interval * Int(emitted))
         if due > now {
             guard due <= deadline else {
                 try? await Task.sleep(until: deadline, clock: .continuous)
                 return 0
             }
-            try? await Task.sleep(until: due, clock: .continuous)
+            // A millisecond's rows at once: a wake-up for every few rows would cost more than the rows.
+            let wake = min(deadline, max(due, now.advanced(by: .milliseconds(1))))
+            try? await Task.sleep(until: wake, clock: .continuous)
         }
         // At most a tenth of a second's rows at once, so that a pause does not become a flood.
         let behind = Double(max(1, (start.duration(to: context.clock.now) / interval))) - Double(emitted)
         let burst = max(1, Duration.milliseconds(100) / interval)
         if behind > burst {
-            started = context.clock.now.advanced(by: interval * -Int(emitted + Int64(burst)))
+            let done = interval * Int(emitted + Int64(burst))
+            started = (
+                context.clock.now.advanced(by: .zero - done),
+                context.clock.wallMicroseconds &- done.nanoseconds / 1000
+            )
             return Int64(burst)
         }
         return Int64(max(1, behind))

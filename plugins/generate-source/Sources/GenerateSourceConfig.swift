@@ -90,6 +90,12 @@ public struct TextConfig: OperatorConfig {
     }
 }
 
+/// When the row is due, by the clock.
+public struct DueConfig: OperatorConfig {
+    public init() {}
+    public static let schema = ConfigSchema<Self> {}
+}
+
 /// How a column's values are made: exactly one kind.
 public struct GeneratorConfig: OperatorConfig {
     public var sequence: SequenceConfig?
@@ -99,12 +105,13 @@ public struct GeneratorConfig: OperatorConfig {
     public var zipf: ZipfConfig?
     public var timestamp: TimestampConfig?
     public var text: TextConfig?
+    public var due: DueConfig?
     public var nulls = 0.0
 
     public init() {}
 
     public static let schema = ConfigSchema<Self>(
-        rules: [.exactlyOne(of: "sequence", "integer", "number", "choice", "zipf", "timestamp", "text")]
+        rules: [.exactlyOne(of: "sequence", "integer", "number", "choice", "zipf", "timestamp", "text", "due")]
     ) {
         ConfigField("sequence", \.sequence, "int64: counts up with the row's number.")
         ConfigField("integer", \.integer, "int64: drawn evenly.")
@@ -115,6 +122,10 @@ public struct GeneratorConfig: OperatorConfig {
         ConfigField("zipf", \.zipf, "string: keys of very different frequency.")
         ConfigField("timestamp", \.timestamp, "timestamp: runs on with the row's number.")
         ConfigField("text", \.text, "string: random letters.")
+        ConfigField(
+            "due", \.due,
+            "timestamp: when the row is due by `rate`, by the system's clock; without a rate, when it is made. Another time in every run."
+        )
         ConfigField("nulls", \.nulls, "The share of values that are null.") {
             $0 >= 0 && $0 <= 1 ? nil : "must lie between 0 and 1"
         }

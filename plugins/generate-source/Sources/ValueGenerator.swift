@@ -1,7 +1,15 @@
 import DataflowOperator
 import Glibc
 
-/// Makes a column's values from the row's number: the same row always has the same value, whoever makes it.
+/// When rows are due: microseconds since 1970, evenly apart.
+struct DueTimes {
+    var first: Int64
+    /// Microseconds from row to row.
+    var step: Double
+}
+
+/// Makes a column's values from the row's number: the same row always has the same value, whoever makes it; when it is due
+/// apart, which is another time in every run.
 struct ValueGenerator: Sendable {
     let type: DataType
     private let config: GeneratorConfig
@@ -19,7 +27,7 @@ struct ValueGenerator: Sendable {
         } else if config.number != nil {
             type = .float64
         } else {
-            type = config.timestamp != nil ? .timestamp : .string
+            type = config.timestamp != nil || config.due != nil ? .timestamp : .string
         }
         var shares: [Double] = []
         if let zipf = config.zipf {
@@ -51,8 +59,8 @@ struct ValueGenerator: Sendable {
     /// A number in 0..<1 for a row.
     private func unit(_ row: Int64, _ stream: UInt64 = 0) -> Double { Double(bits(row, stream) >> 11) * 0x1p-53 }
 
-    /// The values of `rows`. O(rows).
-    func column(_ rows: Range<Int64>) -> Column {
+    /// The values of `rows`, which are due at `due`. O(rows).
+    func column(_ rows: Range<Int64>, due: DueTimes) -> Column {
         let count = rows.count
         let first = rows.lowerBound
         var validity: Bitmap?
@@ -91,6 +99,9 @@ struct ValueGenerator: Sendable {
                 let row = first + Int64($0)
                 return start &+ row &* step / 1000 &- (jitter == 0 ? 0 : Int64(Double(jitter) * unit(row)))
             }.reinterpreted(as: .timestamp)
+        }
+        if config.due != nil {
+            return int64(count, validity) { due.first &+ Int64(Double($0) * due.step) }.reinterpreted(as: .timestamp)
         }
         return texts(count, first, validity)
     }

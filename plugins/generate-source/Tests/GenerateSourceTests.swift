@@ -123,6 +123,32 @@ private func rows(_ emitted: Emitted) -> [[Value]] {
         #expect(throws: ConfigError.self) { try GenerateSource.outputs(settings, inputs: []) }
     }
 
+    @Test func `rows know when they are due, however late they are made`() async throws {
+        var settings = config(count: nil)
+        var due = GeneratorConfig()
+        due.due = DueConfig()
+        settings.columns = ["due": due]
+        settings.rate = Rate(1000, per: .seconds(1))
+        let clock = ManualClock()
+        let start = clock.wallMicroseconds
+        let source = try await SourceHarness(GenerateSource.self, settings, clock: clock)
+        try await source.poll()
+        #expect(rows(source.take()) == [[.timestamp(start)]])
+        clock.advance(by: .milliseconds(50))
+        try await source.poll()
+        #expect(source.take().rows() == (1..<50).map { [.timestamp(start + $0 * 1000)] })
+        // More than a tenth of a second behind: what is too late is given up, and the last row is due now.
+        clock.advance(by: .seconds(10))
+        try await source.poll()
+        let now = start + 10_050_000
+        #expect(source.take().rows() == (0..<100).map { [.timestamp(now - 100_000 + $0 * 1000)] })
+
+        settings.rate = nil
+        let unpaced = try await SourceHarness(GenerateSource.self, settings, clock: clock)
+        try await unpaced.poll()
+        #expect(unpaced.take().rows().allSatisfy { $0 == [.timestamp(now)] })
+    }
+
     @Test func `a rate is kept and a poll returns by its deadline`() async throws {
         var settings = config(count: nil)
         settings.rate = Rate(1000, per: .seconds(1))

@@ -2,7 +2,7 @@ import DataflowColumnar
 import Glibc
 
 /// A row that cannot be written, found before it was sent.
-struct RowRefusal {
+package struct RowRefusal {
     var row: Int
     var code: String
     var reason: String
@@ -12,7 +12,7 @@ struct RowRefusal {
 ///
 /// Works column by column: sizes, then one allocation for the whole batch, then each column writes its values at every
 /// row's cursor. Columns whose encoding has no size known beforehand (numeric, arrays, JSON) are first encoded aside.
-struct CopyEncoder {
+package struct CopyEncoder {
     /// The columns in the order of the COPY, those of the key first.
     let columns: [PgColumn]
     let keyCount: Int
@@ -26,7 +26,7 @@ struct CopyEncoder {
     private var cursors: [Int] = []
     private var sizes: [Int] = []
 
-    init(columns: [PgColumn], marksDeletes: Bool) {
+    package init(columns: [PgColumn], marksDeletes: Bool) {
         keyCount = columns.prefix { $0.isKey }.count
         precondition(columns.dropFirst(keyCount).allSatisfy { !$0.isKey }, "the key's columns come first")
         self.columns = columns
@@ -34,7 +34,7 @@ struct CopyEncoder {
     }
 
     /// Appends the rows of `batch`, except those that it returns as refused (numbered as in `batch`, ascending).
-    mutating func encode(_ batch: RecordBatch, into rows: RowStore) -> [RowRefusal] {
+    package mutating func encode(_ batch: RecordBatch, into rows: RowStore) -> [RowRefusal] {
         guard batch.rowCount > 0 else { return [] }
         let prepared = ValuePreparation.prepare(columns, batch)
         var refusals = prepared.refusals

@@ -2,20 +2,28 @@ import DataflowColumnar
 
 /// How the values of a column are written in the server's binary format; one case for each `…_recv` function that the
 /// sink feeds.
-enum PgFormat: Equatable {
+package enum PgFormat: Equatable {
     case bool, int2, int4, int8, float4, float8, numeric, text, bytea, timestamp, date, uuid, json, jsonb
     /// A one-dimensional array; the header of each value names the type of its elements.
     indirect case array(PgFormat, elementOID: UInt32)
 }
 
 /// A column of the target: which column of the stream feeds it, and how.
-struct PgColumn: Equatable {
+package struct PgColumn: Equatable {
     var name: String
     /// The position in the stream's schema.
     var source: Int
     var type: DataType
     var format: PgFormat
     var isKey: Bool
+
+    package init(name: String, source: Int, type: DataType, format: PgFormat, isKey: Bool) {
+        self.name = name
+        self.source = source
+        self.type = type
+        self.format = format
+        self.isKey = isKey
+    }
 }
 
 /// The types that the sink gives to the columns of a table that it creates itself.

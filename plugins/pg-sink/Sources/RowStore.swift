@@ -1,7 +1,7 @@
 /// The encoded rows of a segment: one behind the other in the format of a binary COPY, with where each ends.
 ///
 /// In an upsert table the key stands first in a row, so that two rows have the same key when their first bytes agree.
-final class RowStore {
+package final class RowStore {
     let bytes = ByteStore(capacity: 1 << 16)
     /// Row i occupies `ends[i - 1] ..< ends[i]`, the first from 0.
     private(set) var ends: [Int] = []
@@ -10,8 +10,10 @@ final class RowStore {
     /// Whether row i deletes its key; empty without a key.
     private(set) var deletes: [Bool] = []
 
+    package init() {}
+
     var count: Int { ends.count }
-    var byteCount: Int { bytes.count }
+    package var byteCount: Int { bytes.count }
 
     /// The bytes of one row.
     func range(of row: Int) -> Range<Int> { start(of: row)..<ends[row] }
@@ -38,7 +40,7 @@ final class RowStore {
         ends.reserveCapacity(ends.count + rows)
     }
 
-    func removeAll() {
+    package func removeAll() {
         bytes.truncate(to: 0)
         ends.removeAll(keepingCapacity: true)
         keyEnds.removeAll(keepingCapacity: true)

@@ -13,8 +13,8 @@ public enum StdoutSinkPlugin: Plugin {
 /// `stdout-sink`: rows to the standard output, at least once: after a crash the rows since the last checkpoint are
 /// printed again. Rows of an upsert stream say whether they set or delete their key.
 ///
-/// Rows are gathered until the stream pauses, a checkpoint comes or 64 KiB are full; only whole lines are written, and
-/// one sink at a time writes.
+/// A batch is out when `write` returns, in pieces of about 64 KiB: rows wait for `linger` at their source and no second
+/// time here. Only whole lines are written, and one sink at a time writes.
 public final class StdoutSink: Sink {
     public typealias Config = StdoutSinkConfig
 
@@ -64,6 +64,7 @@ public final class StdoutSink: Sink {
             start = end
             if text.count >= StdoutSink.bufferByteCount { try push() }
         }
+        try push()
         context.counters.add(passed: batch.rowCount)
     }
 
@@ -87,14 +88,7 @@ public final class StdoutSink: Sink {
         }
     }
 
-    public func idle(errors: inout OutputBuffer) async throws(OperatorError) { try push() }
-
-    public func flush(_ checkpoint: CheckpointID, errors: inout OutputBuffer) async throws(OperatorError) { try push() }
-
-    public func close() async {
-        // At the end of a run everything was flushed by its last checkpoint; what is left is printed again.
-        text.removeAll()
-    }
+    public func flush(_ checkpoint: CheckpointID, errors: inout OutputBuffer) async throws(OperatorError) {}
 
     private func push() throws(OperatorError) {
         guard !text.isEmpty else { return }

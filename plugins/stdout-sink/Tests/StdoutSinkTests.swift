@@ -28,13 +28,12 @@ private func printed(
 }
 
 @Suite struct StdoutSinkTests {
-    @Test func `rows are printed when the stream pauses or a checkpoint comes`() async throws {
+    @Test func `rows are printed before the next batch comes, a checkpoint or none`() async throws {
         let text = try await printed("ndjson") { sink in
             try await sink.write(RecordBatch(schema, rows: [[1, "a"]]))
-            try await sink.idle()
-            try await sink.write(RecordBatch(schema, rows: [[2, nil]]))
             try await sink.checkpoint()
-            try await sink.write(RecordBatch(schema, rows: [[3, "not flushed"]]))
+            try await sink.write(RecordBatch(schema, rows: []))
+            try await sink.write(RecordBatch(schema, rows: [[2, nil]]))
         }
         #expect(text == #"{"id":1,"name":"a"}"# + "\n" + #"{"id":2,"name":null}"# + "\n")
     }
@@ -76,8 +75,9 @@ private func printed(
         close(ends[0])
         try await StdoutSink.$descriptor.withValue(ends[1]) {
             let sink = try await SinkHarness(StdoutSink.self, StdoutSinkConfig(), input: Stream(schema))
-            try await sink.write(RecordBatch(schema, rows: [[1, "a"]]))
-            let error = await #expect(throws: OperatorError.self) { try await sink.idle() }
+            let error = await #expect(throws: OperatorError.self) {
+                try await sink.write(RecordBatch(schema, rows: [[1, "a"]]))
+            }
             #expect(error?.code == "output_closed")
         }
         close(ends[1])
