@@ -119,7 +119,7 @@ public struct PipelineConfig: OperatorConfig {
         }
         ConfigField(
             "memory", \.memory,
-            "What the state of all nodes together may take in memory. Beyond it, groups of `window-agg` are put on disk, in the checkpoint directory; other nodes end the run with an error. Default: no bound.",
+            "What the state of all nodes together may take in memory. Beyond it, groups and windows of `window-agg` are put on disk, in the checkpoint directory; other nodes end the run with an error. Default: no bound.",
             examples: [.mebibytes(512)]
         ) {
             ($0?.bytes ?? .max) >= 1 << 20 ? nil : "must be at least 1MiB"

@@ -51,29 +51,30 @@ final class GlobalAggregation: FinalStage {
                     ids, isTimed ? batch.columns[count].int64Values : nil, upperBound: global.groups.table.upperBound)
             }
         }
-        if let files = snapshot[SpilledGroups.table]?.files, !files.isEmpty { try restore(files) }
+        if let files = snapshot[SpilledRuns.table]?.files, !files.isEmpty { try restore(files) }
         if spilled == nil { makeOnlyGroup() }
     }
 
     /// Takes up groups that lie on disk: there, or in memory where there is no budget any more.
     private func restore(_ files: [StateTable.File]) throws(OperatorError) {
         if canSpill, let memory = context.memory {
-            spilled = SpilledGroups(groupFields, global.groups.layout, context, memory, runs: files)
+            spilled = SpilledGroups(groupFields, global.groups.layout, context, memory, files: files)
             table = GlobalAggregation.table(state, isTimed: false)
             nextTelling = context.clock.now.advanced(by: global.emit)
             requestTick()
             return try spillMemory()
         }
+        let lying = SpilledGroups(groupFields, global.groups.layout, context, nil, files: files)
         var changed: [Int32] = []
-        try SpilledGroups.read(files, groupFields, global.groups.layout) { keys, states, untold, count in
-            let ids = global.groups.groups(keys, count: count)
+        try lying.readAll { keys, states, untold in
+            let ids = global.groups.groups(keys, count: states.first?.count ?? 0)
             table.willChange(ids, rows)
             ids.withUnsafeBufferPointer { ids in
                 global.groups.merge(states, ids)
                 global.markEmitted(ids)
                 expiry?.touch(ids, upperBound: global.groups.table.upperBound)
             }
-            changed += untold.setIndices.array.map { ids[Int($0)] }
+            changed += untold.map { ids[Int($0)] }
         }
         changed.withUnsafeBufferPointer { global.touch($0) }
     }

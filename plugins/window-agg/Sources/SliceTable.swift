@@ -227,6 +227,11 @@ final class SliceTable {
 
     /// The windows of these slices that start in a range, ascending. O(slices + windows).
     func windows(_ slices: some Sequence<Slice>, _ range: Range<Int64>) -> [Int64] {
+        windows(slices.map { ($0.first, $0.last) }, range)
+    }
+
+    /// The windows of slices from one to another that start in a range, ascending.
+    func windows(_ slices: [(first: Int64, last: Int64)], _ range: Range<Int64>) -> [Int64] {
         var windows: [Int64] = []
         var next = range.lowerBound
         for slice in slices.sorted(by: { $0.first < $1.first }) {
@@ -363,6 +368,32 @@ final class SliceTable {
 
     // MARK: State
 
+    /// Whether a snapshot is still being read.
+    var isUnfinished: Bool { table.isUnfinished }
+
+    /// The numbers of all states, slice by slice in the order of time.
+    var statesByTime: [Int32] { slices.flatMap(\.ids) }
+
+    /// The last window that a state's slice is in.
+    func lastWindow(of id: Int32) -> Int64 { slots[Int(slotOf[id])]?.last ?? .min }
+
+    /// The key group of each of these states.
+    func keyGroups(_ ids: [Int32]) -> [UInt8] {
+        var keyGroups: [UInt8] = []
+        keyGroups.reserveCapacity(ids.count)
+        var start = 0
+        while start < ids.count {
+            let end = min(ids.count, start + RecordBatch.defaultRowCount)
+            let found = ids[start..<end].withUnsafeBufferPointer { part in hashes(part, groupColumns(part)) }
+            for hash in found.array { keyGroups.append(UInt8(truncatingIfNeeded: KeyGroup.of(hash: hash))) }
+            start = end
+        }
+        return keyGroups
+    }
+
+    /// These states as rows of the state table.
+    func stateRows(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch { read(ids) }
+
     /// Begins to give all states as rows for a checkpoint.
     func snapshot() -> StateTable { table.snapshot(read) }
 
@@ -371,6 +402,12 @@ final class SliceTable {
     }
 
     private func read(_ ids: UnsafeBufferPointer<Int32>) -> RecordBatch {
+        let columns = groupColumns(ids)
+        return rowState.batch(columns, states.states(ids), hashes(ids, columns))
+    }
+
+    /// Columns of the window, and of the group.
+    private func groupColumns(_ ids: UnsafeBufferPointer<Int32>) -> [Column] {
         let firsts = Values<Int64>(count: ids.count) { target in
             for i in 0..<ids.count { target[i] = slots[Int(slotOf[ids[i]])]?.first ?? .min }
         }
@@ -381,12 +418,13 @@ final class SliceTable {
             }
             columns.append(Column(.timestamp, .int64(lasts)))
         }
-        let numbers = groups(of: ids)
-        columns += keys.keys.columns(numbers)
-        // Rows are spread by their groups alone where windows share slices, else by their window too.
-        let hashes =
-            room == nil
-            ? RowHash.hashes(columns, count: ids.count) : numbers.withUnsafeBufferPointer { keys.hashes($0) }
-        return rowState.batch(columns, states.states(ids), hashes)
+        return columns + keys.keys.columns(groups(of: ids))
+    }
+
+    /// Rows are spread by their groups alone where windows share slices, else by their window too.
+    private func hashes(_ ids: UnsafeBufferPointer<Int32>, _ columns: [Column]) -> Values<UInt64> {
+        room == nil
+            ? RowHash.hashes(columns, count: ids.count)
+            : groups(of: ids).withUnsafeBufferPointer { keys.hashes($0) }
     }
 }

@@ -6,7 +6,12 @@ final class WindowAggregation: FinalStage {
     /// How long a window over the time of processing waits for partial states on their way.
     private static let grace: Int64 = 500_000
 
-    private let table: SliceTable
+    private var table: SliceTable
+    /// What was too much for memory; nil where all states are in `table`.
+    private var spilled: SpilledWindows?
+    /// A table that has been put on disk, whose rows the snapshot under way still needs.
+    private var retired: SliceTable?
+    private let shape: PartialShape
     private let grid: WindowGrid
     private let isEventTime: Bool
     private let allowedLateness: Int64
@@ -35,6 +40,7 @@ final class WindowAggregation: FinalStage {
     init(_ shape: PartialShape, _ grid: WindowGrid, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.grid = grid
         self.context = context
+        self.shape = shape
         table = SliceTable(shape, grid)
         layout = shape.layout
         isEventTime = shape.isEventTime
@@ -47,6 +53,15 @@ final class WindowAggregation: FinalStage {
         let progress = WindowProgress.read(snapshot)
         closedUpTo = progress.closedUpTo
         freedUpTo = progress.freedUpTo
+        // What lies on disk came first.
+        if let files = snapshot[SpilledRuns.table]?.files, !files.isEmpty {
+            let lying = SpilledWindows(shape, grid, context, context.memory, files: files, progress)
+            if canSpill {
+                spilled = lying
+            } else {
+                try lying.readAll { _ = table.merge($0.columns[...], count: $0.rowCount) }
+            }
+        }
         for batch in try snapshot.batches("windows", table.schema) {
             // Results that are final are not told again, even where subtasks had come less far.
             let batch = update == nil && allowedLateness == 0 && grid.overlaps ? progress.entering(batch, grid) : batch
@@ -130,7 +145,7 @@ final class WindowAggregation: FinalStage {
 
     // MARK: Closing
 
-    func advance(to watermark: Watermark, into output: inout OutputBuffer) -> Progress {
+    func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         guard isEventTime else { return .done }
         switch watermark {
         case .idle:
@@ -146,7 +161,7 @@ final class WindowAggregation: FinalStage {
             let next = Watermark.time(grid.firstEnding(after: freedUpTo))
             watermarkBehind = next == lastWatermark || next == .time(.min) ? nil : next
         }
-        return resume(into: &output)
+        return try resume(into: &output)
     }
 
     /// Queues what is to be told when windows that end at `time` or earlier close and those that end at `freeing` or
@@ -158,7 +173,11 @@ final class WindowAggregation: FinalStage {
         // Updates of a closed window wait for their time, unless it is the last.
         let frees = grid.firstEnding(after: freeing) > grid.firstEnding(after: freedUpTo)
         if !table.changes.closed.isEmpty, update == nil || frees { tellCorrections() }
-        if from < to, !table.isEmpty {
+        if from < to, let spilled, !spilled.isEmpty {
+            let slices = table.slices
+            let all: [(first: Int64, last: Int64)] = slices.map { ($0.first, $0.last) } + spilled.slices(from: from)
+            jobs.append(table.windows(all, from..<to), slices, changed: nil)
+        } else if from < to, !table.isEmpty {
             let slices = table.slices
             let changed = update.map { _ in table.divided(table.changes.open) }
             jobs.append(table.windows(changed?.map(\.slice) ?? slices, from..<to), slices, changed: changed)
@@ -169,7 +188,8 @@ final class WindowAggregation: FinalStage {
 
     /// At the end of input all windows leave; rows of a later run may still open others.
     private func closeAll() {
-        let end = max(closedUpTo, table.lastWindow.map { grid.end($0) } ?? .min)
+        let lasts = [table.lastWindow, spilled?.slices(from: .min).map(\.last).max()].compactMap { $0 }
+        let end = max(closedUpTo, lasts.max().map { grid.end($0) } ?? .min)
         close(upTo: end, freeing: end)
     }
 
@@ -192,13 +212,27 @@ final class WindowAggregation: FinalStage {
         jobs.append(table.windows(changed.map(\.slice), windows), table.slices, changed: changed)
     }
 
-    func resume(into output: inout OutputBuffer) -> Progress {
+    func resume(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         while true {
+            if let spilled, spilled.isTelling {
+                let progress = try spilled.resume { groups, ids in
+                    let (results, problems) = groups.results(ids)
+                    emit(groups.table.keys.columns(ids), results, problems, count: ids.count, &output)
+                    return !output.isFull
+                }
+                guard progress == .done else { return .more }
+            }
             if position == gathered.count {
                 table.release(gathered)
                 (gathered, position) = ([], 0)
                 guard let job = jobs.next() else { break }
                 window = job.window
+                if let spilled, spilled.has(window) {
+                    // What memory has of the window belongs to what lies on disk of it.
+                    try spillMemory()
+                    spilled.beginTelling(window)
+                    continue
+                }
                 gathered = table.gather(window, job.slices, changed: job.changed)
                 continue
             }
@@ -208,6 +242,8 @@ final class WindowAggregation: FinalStage {
             position = end
         }
         table.free(before: grid.firstEnding(after: freedUpTo))
+        spilled?.free(before: grid.firstEnding(after: freedUpTo))
+        if spilled?.isEmpty == true { spilled = nil }
         if let watermark = watermarkBehind {
             watermarkBehind = nil
             lastWatermark = watermark
@@ -218,10 +254,17 @@ final class WindowAggregation: FinalStage {
 
     private func emit(_ numbers: UnsafeBufferPointer<Int32>, _ output: inout OutputBuffer) {
         let (keys, results, problems) = table.rows(numbers)
+        emit(keys, results, problems, count: numbers.count, &output)
+    }
+
+    private func emit(
+        _ keys: [Column], _ results: [Column], _ problems: [(item: Int, ResultProblem)], count: Int,
+        _ output: inout OutputBuffer
+    ) {
         let bounds = [window, grid.end(window)].map {
-            Column(.timestamp, .int64(Values(repeating: $0, count: numbers.count)))
+            Column(.timestamp, .int64(Values(repeating: $0, count: count)))
         }
-        let batch = RecordBatch(self.output, bounds + keys + results, rowCount: numbers.count)
+        let batch = RecordBatch(self.output, bounds + keys + results, rowCount: count)
         output.emit(batch)
         ResultReport.emit(problems, batch, layout, context, &output)
     }
@@ -231,7 +274,7 @@ final class WindowAggregation: FinalStage {
     /// Asks for the times at which windows over the time of processing close and changes are due.
     private func requestTicks() {
         let now = context.clock.now
-        if !isEventTime, !isCloseTickPending, let next = table.firstWindow(from: grid.firstEnding(after: closedUpTo)) {
+        if !isEventTime, !isCloseTickPending, let next = firstWindow(from: grid.firstEnding(after: closedUpTo)) {
             isCloseTickPending = true
             let wait = saturating(grid.end(next), plus: WindowAggregation.grace) &- context.clock.wallMicroseconds
             context.tick.request(at: now.advanced(by: .microseconds(max(0, wait))))
@@ -242,10 +285,14 @@ final class WindowAggregation: FinalStage {
         }
     }
 
+    private func firstWindow(from start: Int64) -> Int64? {
+        [table.firstWindow(from: start), spilled?.slices(from: start).map(\.first).min()].compactMap { $0 }.min()
+    }
+
     /// Corrections do not wait for ever for a watermark that stands still.
     private var interval: Duration { update ?? .seconds(1) }
 
-    func tick(into output: inout OutputBuffer) -> Progress {
+    func tick(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         isCloseTickPending = false
         isTellTickPending = false
         if !isEventTime {
@@ -254,33 +301,56 @@ final class WindowAggregation: FinalStage {
         }
         let now = context.clock.now
         if !table.changes.isEmpty, lastTold.map({ $0.advanced(by: interval) <= now }) ?? true { tellChanges() }
-        let progress = resume(into: &output)
+        let progress = try resume(into: &output)
         requestTicks()
         return progress
     }
 
     // MARK: End and state
 
-    func prepareSnapshot(into output: inout OutputBuffer) -> Progress {
+    func prepareSnapshot(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         if !table.changes.isEmpty { tellChanges() }
-        return resume(into: &output)
+        return try resume(into: &output)
     }
 
-    func finish(into output: inout OutputBuffer) -> Progress {
+    func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
         closeAll()
-        return resume(into: &output)
+        return try resume(into: &output)
     }
 
     var stateByteCount: Int { table.memoryByteCount }
 
+    /// Not where results are told more than once: that needs all states of a group that has changed.
+    var canSpill: Bool { context.memory != nil && update == nil && allowedLateness == 0 }
+
+    func spill() throws(OperatorError) {
+        // The rows of the snapshot are read soon; until then they would stay in memory.
+        guard canSpill, !table.isUnfinished, retired == nil else { return }
+        try spillMemory()
+    }
+
+    /// Puts all states on disk.
+    private func spillMemory() throws(OperatorError) {
+        guard !table.isEmpty else { return }
+        let spilled = spilled ?? SpilledWindows(shape, grid, context, context.memory, WindowProgress.Restored())
+        try spilled.add(table)
+        self.spilled = spilled
+        if table.isUnfinished { retired = table }
+        table = SliceTable(shape, grid)
+        try spilled.compact { SliceTable(shape, grid) }
+    }
+
     func continueSnapshot(until deadline: ContinuousClock.Instant, into snapshot: inout StateSnapshot) -> Progress {
-        table.continueSnapshot(until: deadline, into: &snapshot)
+        guard let retired else { return table.continueSnapshot(until: deadline, into: &snapshot) }
+        let progress = retired.continueSnapshot(until: deadline, into: &snapshot)
+        if progress == .done { self.retired = nil }
+        return progress
     }
 
     func snapshot() -> StateSnapshot {
         [
             table.snapshot(),
             WindowProgress.table(closedUpTo: closedUpTo, freedUpTo: freedUpTo, context),
-        ]
+        ] + (spilled.map { [$0.snapshot] } ?? [])
     }
 }

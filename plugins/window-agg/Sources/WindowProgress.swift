@@ -14,6 +14,11 @@ enum WindowProgress {
         var freedUpTo = Int64.min
         fileprivate var closedByKeyGroup: [Int32: Int64] = [:]
 
+        /// The first window of a key group that had not closed.
+        func firstOpen(_ keyGroup: Int32, _ grid: WindowGrid) -> Int64 {
+            closedByKeyGroup[keyGroup].map { grid.firstEnding(after: $0) } ?? .min
+        }
+
         /// Rows of a state table, without the windows that had closed already for their key group.
         func entering(_ batch: RecordBatch, _ grid: WindowGrid) -> RecordBatch {
             guard closedByKeyGroup.values.contains(where: { $0 > closedUpTo }),

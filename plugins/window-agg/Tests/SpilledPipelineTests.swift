@@ -194,6 +194,51 @@ import Testing
         #expect(rows.table(key: ["id", "name"]) == (try await Self.expected()))
     }
 
+    @Test(arguments: [
+        WindowShape.Kind.tumbling(size: .seconds(100), offset: .zero),
+        .sliding(size: .seconds(100), every: .seconds(30), offset: .zero),
+    ])
+    func `windows under a small budget give what those without give`(kind: WindowShape.Kind) async throws {
+        let schema = Schema([Field("t", .timestamp, nullable: false)] + Self.schema.fields)
+        var tables: [[[Value]: [Value]]] = []
+        for memory in [nil, 1] {
+            let splits = (0..<2).map { split in
+                (0..<10 as Range<Int64>).flatMap { step -> [MemoryScript.Step] in
+                    let rows: [[Value]] = (step * 1000..<(step + 1) * 1000).map { (n: Int64) in
+                        return [
+                            .timestamp(n * 50_000), .int(n * 7 % 900), .string("the name of key \(n * 7 % 900)"),
+                            n % 4 == 0 ? .null : .int(n * Int64(split + 1)),
+                        ]
+                    }
+                    return [
+                        .batch(RecordBatch(schema, rows: rows)), .watermark(.time((step + 1) * 50_000_000)),
+                    ]
+                }
+            }
+            let rows = CollectedRows()
+            var pipeline = TestPipeline()
+            pipeline.config.memory = memory.map { .init(bytes: $0) }
+            try pipeline.add("rows", MemorySource.self, .init(MemoryScript(schema, splits: splits, eventTime: "t")))
+            try pipeline.add(
+                "windows", WindowAgg.self,
+                try settings(
+                    groups: ["id", "name"], [("n", "count(*)"), ("s", "sum(v)"), ("f", "max(v)")],
+                    window: WindowShape(kind), time: "t"), from: "rows")
+            try pipeline.add("table", CollectingSink.self, .init(rows), from: "windows")
+            if memory == nil {
+                let folder = try TemporaryDirectory()
+                _ = try await pipeline.runner(checkpoints: folder.path).run()
+            } else {
+                try await pipeline.run(inPieces: [1, 3, 2], rows: 20_000)
+            }
+            let table = rows.table(key: ["window_start", "id"])
+            #expect(table.count == rows.rows.count, "each window and group leaves once")
+            tables.append(table)
+        }
+        #expect(tables[0] == tables[1])
+        #expect(tables[0].count >= 4500)
+    }
+
     @Test func `state that cannot be put on disk ends the run with the node, its size and the budget`() async throws {
         let folder = try TemporaryDirectory()
         var pipeline = TestPipeline()

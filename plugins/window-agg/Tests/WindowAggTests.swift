@@ -1,5 +1,6 @@
 import DataflowOperator
 import DataflowTesting
+import Synchronization
 import Testing
 
 @testable import WindowAgg
@@ -268,6 +269,7 @@ struct Fleet {
     /// What came out since the last call, instance by instance.
     func take() -> [Emitted] { instances.map { $0.take() } }
     var accountsForEveryRow: Bool { instances.allSatisfy { $0.accountsForEveryRow } }
+    var spilledBytes: Int { instances.reduce(0) { $0 + $1.context.counters.spilledBytes.load(ordering: .relaxed) } }
 }
 
 /// Upserts and deletes applied to a table.

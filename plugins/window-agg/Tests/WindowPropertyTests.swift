@@ -14,9 +14,11 @@ struct WindowCase: CustomTestStringConvertible {
     var offset: Int64 = 0
     var lateness: Int64 = 0
     var emit: Emission?
+    /// Whether states are put on disk now and then.
+    var spills = false
 
     var testDescription: String {
-        "size \(size), every \(every), offset \(offset), lateness \(lateness), emit \(String(describing: emit)), seed \(seed)"
+        "size \(size), every \(every), offset \(offset), lateness \(lateness), emit \(String(describing: emit)), \(spills ? "on disk, " : "")seed \(seed)"
     }
 
     var shape: WindowShape {
@@ -46,6 +48,11 @@ struct WindowCase: CustomTestStringConvertible {
         WindowCase(seed: 8, size: 10, every: 10, lateness: 3, emit: .every(.seconds(1))),
         WindowCase(seed: 9, size: 7, every: 3, lateness: 20, emit: .every(.milliseconds(300))),
         WindowCase(seed: 10, size: 9, every: 1, lateness: 15),
+        WindowCase(seed: 11, size: 10, every: 10, spills: true),
+        WindowCase(seed: 12, size: 10, every: 10, offset: 7, spills: true),
+        WindowCase(seed: 13, size: 10, every: 4, spills: true),
+        WindowCase(seed: 14, size: 20, every: 5, offset: 3, spills: true),
+        WindowCase(seed: 15, size: 9, every: 1, spills: true),
     ]
 }
 
@@ -98,10 +105,14 @@ private struct DisorderlySource {
         let output = try WindowAgg.outputs(config, inputs: [input])[0]
         let isAppend = windows.lateness == 0 && windows.emit == nil
         #expect(output.kind == (isAppend ? .append : .upsert(key: ["window_start", "window_end", "g"])))
-        func make(_ states: [StateSnapshot]) throws -> Fleet {
+        let folder = try TemporaryDirectory()
+        // With a share of less than a key group takes, windows are put together in pieces.
+        let memory = MemoryBudget(limit: windows.seed % 2 == 0 ? 1 << 20 : 1, spillingTo: folder.path + "/spill")
+        func make(_ states: [StateSnapshot], hasBudget: Bool = true) throws -> Fleet {
             let instances = try states.enumerated().map { index, state in
                 try OperatorHarness(
-                    WindowAgg.self, config, input: input, restoring: state, subtask: index, parallelism: states.count)
+                    WindowAgg.self, config, input: input, restoring: state, subtask: index, parallelism: states.count,
+                    memory: windows.spills && hasBudget ? memory : nil)
             }
             return Fleet(instances: instances) { batch in
                 let starts = (batch["t"]?.int64Values?.array ?? []).map { windows.windows($0, mark: .min).last ?? 0 }
@@ -112,6 +123,7 @@ private struct DisorderlySource {
         var source = DisorderlySource(random: SplitMix(state: windows.seed))
         var clockRandom = SplitMix(state: windows.seed + 100)
         var fleet = try make([[]])
+        var spilledBytes = 0
         var accepted: [[Value]] = []
         var late: [[Value]] = []
         var emitted: [Emitted] = []
@@ -129,16 +141,24 @@ private struct DisorderlySource {
             try fleet.process(batch)
             if source.merged != .min { try fleet.advance(to: .time(source.merged)) }
             if clockRandom.next() % 3 == 0 { try fleet.advanceClock(by: .milliseconds(400)) }
+            if windows.spills {
+                for instance in fleet.instances where clockRandom.next() % 2 == 0 { try instance.spill() }
+            }
             if step == steps / 3 || step == steps / 2 || step == steps * 2 / 3 {
                 let states = try fleet.checkpoint()
                 emitted += fleet.take()
                 #expect(fleet.accountsForEveryRow)
-                fleet = try make(redistributed(states, to: [1: 4, 4: 3, 3: 1][states.count, default: 1]))
+                spilledBytes += fleet.spilledBytes
+                // Without a budget everything comes back into memory.
+                fleet = try make(
+                    redistributed(states, to: [1: 4, 4: 3, 3: 1][states.count, default: 1]),
+                    hasBudget: clockRandom.next() % 3 != 0)
             }
         }
         try fleet.finish()
         emitted += fleet.take()
         #expect(fleet.accountsForEveryRow)
+        #expect(size == 8192 || windows.spills == (spilledBytes + fleet.spilledBytes > 0))
 
         var table: [[Value]: [Value]] = [:]
         apply(emitted, keys: 3, to: &table)
