@@ -53,6 +53,9 @@ let plugins = [
     PluginFolder(
         name: "http-source", module: "HTTPSource", libraries: contract + ["DataflowHTTP", "CCurl", "CSimdJSON"]),
     PluginFolder(name: "file-source", module: "FileSource", libraries: contract + ["DataflowFiles"]),
+    PluginFolder(
+        name: "kafka-source", module: "KafkaSource", libraries: contract + ["CKafka", "DataflowKafka"],
+        testLibraries: ["DataflowKafkaTesting", "DataflowCodec", "JSONParse"]),
     PluginFolder(name: "generate-source", module: "GenerateSource", libraries: contract),
     PluginFolder(name: "json-parse", module: "JSONParse", libraries: contract + ["DataflowCodec", "CSimdJSON"]),
     PluginFolder(name: "json-encode", module: "JSONEncode", libraries: contract + ["DataflowCodec", "DataflowText"]),
@@ -176,6 +179,14 @@ let package = Package(
         .executableTarget(
             name: "bench-http-server-source", dependencies: ["HTTPServerSource", "DataflowOperator", log] + contract,
             path: "Benchmarks/http-server-source", swiftSettings: settings),
+        .executableTarget(
+            name: "bench-kafka-source",
+            dependencies: [
+                "KafkaSource", "JSONParse", "DataflowCodec", "DataflowKafka", "DataflowKafkaTesting", "CKafka",
+                "DataflowOperator", log,
+            ]
+                + contract,
+            path: "Benchmarks/kafka-source", swiftSettings: settings),
         .executableTarget(
             name: "bench-pg-sink", dependencies: contract + ["DataflowOperator", "DataflowPostgres", "PgSink", log],
             path: "Benchmarks/pg-sink", swiftSettings: settings),

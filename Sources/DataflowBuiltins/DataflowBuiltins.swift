@@ -12,6 +12,7 @@ import JSONEncode
 import JSONParse
 import Join
 import KafkaSink
+import KafkaSource
 import Lookup
 import PgSink
 import Protobuf
@@ -41,6 +42,7 @@ public enum BuiltinPlugins {
             JSONParsePlugin.self,
             JoinPlugin.self,
             KafkaSinkPlugin.self,
+            KafkaSourcePlugin.self,
             LookupPlugin.self,
             PgSinkPlugin.self,
             ProtobufPlugin.self,

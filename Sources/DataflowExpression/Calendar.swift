@@ -1,7 +1,7 @@
 /// The proleptic Gregorian calendar in UTC: days and microseconds since 1970-01-01, to and from fields and text.
 ///
 /// Day arithmetic after Howard Hinnant, "chrono-compatible low-level date algorithms".
-enum Calendar {
+package enum Calendar {
     static let microsecondsPerSecond: Int64 = 1_000_000
     static let microsecondsPerDay: Int64 = 86_400_000_000
     /// 0001-01-01T00:00:00Z and the last microsecond of the year 9999: what timestamps of this language may hold.
@@ -165,7 +165,7 @@ extension Calendar {
 
     /// Microseconds since the epoch of an ISO 8601 time (`T` or a space in the middle, any zone, UTC without one; the
     /// time of day may be missing), nil when it is none.
-    static func parseTimestamp(_ bytes: UnsafeRawBufferPointer) -> Int64? {
+    package static func parseTimestamp(_ bytes: UnsafeRawBufferPointer) -> Int64? {
         var reader = Reader(bytes: trimmed(bytes))
         guard let days = reader.date() else { return nil }
         var time = Int64(days) * microsecondsPerDay

@@ -7,6 +7,7 @@ internal import Logging
 final class KafkaCallbacks: Sendable {
     private struct State {
         var failures: [KafkaFailure] = []
+        var rebalances: [KafkaRebalance] = []
         var last: KafkaFailure?
     }
 
@@ -40,6 +41,20 @@ final class KafkaCallbacks: Sendable {
     var lastFailure: KafkaFailure? { state.withLock { $0.last } }
 
     func forgetLastFailure() { state.withLock { $0.last = nil } }
+
+    func add(_ rebalance: KafkaRebalance) { state.withLock { $0.rebalances.append(rebalance) } }
+
+    func takeRebalances() -> [KafkaRebalance] {
+        state.withLock { state in
+            defer { state.rebalances.removeAll() }
+            return state.rebalances
+        }
+    }
+
+    /// Has the changes of a group's assignment told to us, who answer them.
+    static func installRebalance(in configuration: OpaquePointer) {
+        rd_kafka_conf_set_rebalance_cb(configuration, receiveRebalance)
+    }
 
     /// Puts the callbacks into a configuration; `context` is what they get as their opaque.
     static func install(in configuration: OpaquePointer, context: UnsafeMutableRawPointer, oauth: Bool) {
@@ -104,6 +119,22 @@ private func receiveError(
 ) {
     let text = reason.map { String(cString: $0) }
     KafkaCallbacks.from(opaque)?.add(KafkaFailure(rd_kafka_resp_err_t(code), text))
+}
+
+private func receiveRebalance(
+    _ client: OpaquePointer?, _ code: rd_kafka_resp_err_t,
+    _ partitions: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?, _ opaque: UnsafeMutableRawPointer?
+) {
+    guard let client, let callbacks = KafkaCallbacks.from(opaque) else { return }
+    let list = partitions.map { KafkaPartitionList(copying: $0).entries.map(\.partition) } ?? []
+    switch code {
+    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS: callbacks.add(.assigned(list))
+    case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
+        callbacks.add(.revoked(list, isLost: rd_kafka_assignment_lost(client) != 0))
+    default:
+        callbacks.add(KafkaFailure(code))
+        callbacks.add(.revoked(list, isLost: true))
+    }
 }
 
 private func refreshToken(

@@ -8,11 +8,12 @@ package import Logging
 /// threads see only the callbacks' context.
 package final class KafkaClient {
     package enum Role {
-        case consumer, producer
+        /// `member`: a consumer that subscribes, and answers ``KafkaClient/takeRebalances()``.
+        case consumer, member, producer
 
         fileprivate var type: rd_kafka_type_t {
             switch self {
-            case .consumer: RD_KAFKA_CONSUMER
+            case .consumer, .member: RD_KAFKA_CONSUMER
             case .producer: RD_KAFKA_PRODUCER
             }
         }
@@ -38,6 +39,7 @@ package final class KafkaClient {
         brokers = settings.brokers
         let usesOAuth = settings.oauthTokenFile != nil
         KafkaCallbacks.install(in: configuration, context: context.toOpaque(), oauth: usesOAuth)
+        if role == .member { KafkaCallbacks.installRebalance(in: configuration) }
         configure(configuration)
         var text = [CChar](repeating: 0, count: 512)
         guard let handle = rd_kafka_new(role.type, configuration, &text, text.count) else {
@@ -67,6 +69,10 @@ package final class KafkaClient {
     /// What librdkafka has reported since the last call, oldest first: connections that broke, brokers that are down,
     /// credentials that were refused. They come by ``poll()``.
     package func takeFailures() -> [KafkaFailure] { callbacks.takeFailures() }
+
+    /// What the group's coordinator wants of a member, oldest first; it comes while the member's queue is polled. Each
+    /// must be answered by `rd_kafka_assign`, `rd_kafka_incremental_assign` or `…_unassign`; the group waits for that.
+    package func takeRebalances() -> [KafkaRebalance] { callbacks.takeRebalances() }
 
     /// The error after which the client cannot be used any more, if there was one.
     package var fatalFailure: KafkaFailure? {

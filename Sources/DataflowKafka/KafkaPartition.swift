@@ -16,6 +16,14 @@ package struct KafkaPartition: Hashable, Comparable, Sendable, CustomStringConve
     package static func < (a: Self, b: Self) -> Bool { (a.topic, a.number) < (b.topic, b.number) }
 }
 
+/// A change of what a member of a group reads.
+package enum KafkaRebalance: Equatable, Sendable {
+    /// Read these, too.
+    case assigned([KafkaPartition])
+    /// Give these up; `isLost` where others may read them already.
+    case revoked([KafkaPartition], isLost: Bool)
+}
+
 /// Owns a `rd_kafka_topic_partition_list_t`: partitions, each with an offset and what a call answered for it.
 package final class KafkaPartitionList {
     /// What stands in the list for a partition.

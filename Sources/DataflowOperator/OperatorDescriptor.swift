@@ -28,6 +28,8 @@ public struct OperatorDescriptor: Sendable {
     public let outputs: @Sendable (any OperatorConfig, [Stream]) throws(ConfigError) -> [Stream]
     public let warnings: @Sendable (any OperatorConfig, [Stream]) -> [Diagnostic]
     public let columnsUsed: @Sendable (any OperatorConfig, [Stream], ColumnSet) -> [ColumnSet]
+    /// Of a source: see ``Source/weakness(_:)``.
+    public private(set) var weakness: @Sendable (any OperatorConfig) -> String? = { _ in nil }
     /// The settings that define what the node's state means, as text; see ``FieldTraits/definesState``.
     public let stateSettings: @Sendable (any OperatorConfig) -> [(name: String, text: String)]
     /// The settings' JSON schema, reference page and commented template: all from the one declaration.
@@ -37,7 +39,10 @@ public struct OperatorDescriptor: Sendable {
 
     /// The descriptor of a source.
     public static func source<S: Source>(_ type: S.Type) -> OperatorDescriptor {
-        make(type, .source { (config, context) throws(OperatorError) in try S(cast(config, S.self), context) })
+        var descriptor = make(
+            type, .source { (config, context) throws(OperatorError) in try S(cast(config, S.self), context) })
+        descriptor.weakness = { config in S.weakness(cast(config, S.self)) }
+        return descriptor
     }
 
     /// The descriptor of a transform.

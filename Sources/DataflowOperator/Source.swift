@@ -2,6 +2,12 @@
 ///
 /// The runtime owns the loop: it calls `poll` again and again, and takes snapshots and injects barriers between polls.
 public protocol Source: Operator {
+    /// Why rows of a node with these settings may come twice, or move between runs, so that state behind it would be wrong:
+    /// a phrase for messages, `it reads as a member of a group`. Nil, the default: each row comes exactly once.
+    ///
+    /// Behind such a source the pipeline may keep no state, and its sinks must say `delivery: at_least_once`.
+    static func weakness(_ config: Config) -> String?
+
     /// Connects, and takes up the position in `state`; empty for a new start. May be called at a higher or lower
     /// parallelism than the state was written with: take what you own of the splits in it.
     func open(restoring state: StateSnapshot) async throws(OperatorError)
@@ -25,6 +31,7 @@ public protocol Source: Operator {
 }
 
 extension Source {
+    public static func weakness(_ config: Config) -> String? { nil }
     public func checkpointCompleted(_ checkpoint: CheckpointID) async throws(OperatorError) {}
     public func close() async {}
 }

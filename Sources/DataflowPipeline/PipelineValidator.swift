@@ -230,6 +230,7 @@ struct PipelineValidator {
                     parallelism: declaration.keys.parallelism?.value,
                     exactlyOnce: commits && declaration.keys.delivery?.value != .atLeastOnce, mark: declaration.mark))
         }
+        checkWeakSources(nodes)
         return nodes
     }
 
@@ -342,6 +343,37 @@ struct PipelineValidator {
                 "`at_least_once` is not possible here: rows of this stream can be deleted, and a delete that came twice could remove a newer row",
                 at: delivery.mark, path: "nodes.\(declaration.name).delivery"))
         return false
+    }
+
+    /// Behind a source whose rows may come twice there is no state and no exactly-once sink.
+    private mutating func checkWeakSources(_ nodes: [PipelineGraph.Node]) {
+        /// The source, and why, by node.
+        var weak: [Int: (source: String, reason: String)] = [:]
+        for (index, node) in nodes.enumerated() {
+            if let reason = node.descriptor.weakness(node.config) {
+                weak[index] = (node.name, reason)
+            } else {
+                weak[index] = node.inputs.joined().lazy.compactMap { weak[$0.node] }.first
+            }
+            guard let origin = weak[index] else { continue }
+            var problem: (text: String, hint: String)?
+            if case .transform(let factory) = node.descriptor.factory, factory.isStateful {
+                problem = (
+                    "`\(node.name)` (\(node.descriptor.info.name)) keeps state, which would be wrong here: the rows come from `\(origin.source)`, and \(origin.reason)",
+                    "let one pipeline read all of it, or keep the state in another pipeline"
+                )
+            } else if node.exactlyOnce {
+                problem = (
+                    "`\(node.name)` cannot deliver exactly once: the rows come from `\(origin.source)`, and \(origin.reason)",
+                    "write `delivery: at_least_once`"
+                )
+            }
+            guard let problem else { continue }
+            collector.append(
+                Diagnostic(
+                    .error, "delivery", problem.text, at: node.mark, length: node.name.count, hint: problem.hint,
+                    path: "nodes.\(node.name)"))
+        }
     }
 
     // MARK: Ends
