@@ -15,6 +15,7 @@ scripts/bootstrap.sh valgrind
 products=(dataflow)
 case ${BENCH_ARGUMENTS:-} in *--jobs*) ;; *) products+=(bench-micro) ;; esac
 case ${BENCH_ARGUMENTS:-} in *instructions* | *'--jobs all'*) products+=(bench-micro) ;; esac
+[[ ! "${BENCH_ARGUMENTS:-}" =~ --jobs\ instructions(\ |$) ]] || products=(bench-micro)
 case ${BENCH_ARGUMENTS:-} in *pg-sink* | *'--jobs all'*) products+=(bench-pg-sink) ;; esac
 for product in "${products[@]}"; do
     # shellcheck disable=SC2086 # a list of words

@@ -1,5 +1,6 @@
 """What becomes of memory and rate when the stream is ten times as long (w2), or has a hundred times as many keys (w3)."""
 import os
+import shutil
 import statistics
 
 from . import inputs, systems
@@ -64,6 +65,8 @@ def wider(options):
     median, results = measure(options, [few, many], options.growth_runs)
     events = os.path.join(options.data, EVENTS[many])
     print("  1 M items: " + check(options, "items", os.path.join(options.work, f"dataflow-{EVENTS[many]}"), events))
+    for name in (few, many):
+        shutil.rmtree(os.path.join(options.work, f"dataflow-{EVENTS[name]}"))
     a, b = median[few], median[many]
     rate = a["wall"] / b["wall"]
     show(few, options.w2_events, a, results[few])

@@ -46,18 +46,23 @@ class Tree(threading.Thread):
 
 
 class Memory(threading.Thread):
-    """The resident bytes of one process, looked at every 50 ms."""
+    """The resident bytes of one process, looked at every 50 ms, and the most that it had since its program began: what
+    wait4 says of that begins with the memory of whoever started it."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)
-        self.path, self.samples, self.ended = f"/proc/{pid}/statm", [], threading.Event()
+        self.path, self.samples, self.peak, self.ended = f"/proc/{pid}/status", [], 0, threading.Event()
 
     def run(self):
-        while not self.ended.wait(0.05):
+        while True:
             try:
-                with open(self.path, encoding="ascii") as file:
-                    self.samples.append(int(file.read().split()[1]) * PAGE)
-            except (OSError, IndexError):
+                with open(self.path, encoding="utf-8", errors="replace") as file:
+                    fields = dict(line.split(":", 1) for line in file)
+                self.samples.append(int(fields["VmRSS"].split()[0]) * 1024)
+                self.peak = int(fields["VmHWM"].split()[0]) * 1024
+            except (OSError, KeyError, ValueError):
+                return
+            if self.ended.wait(0.05):
                 return
 
     def growth(self):
@@ -87,11 +92,11 @@ def run(command, cpus=None, environment=None, stdout=None, tree=False):
     text = errors.decode(errors="replace")
     if process.returncode != 0:
         sys.exit(f"{' '.join(command)} failed with {process.returncode}:\n{text[-4000:]}")
-    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    cpu = usage.ru_utime + usage.ru_stime
     if tree:
-        cpu, peak = max(cpu, sum(watch.cpu.values())), max(peak, watch.peak)
+        cpu = max(cpu, sum(watch.cpu.values()))
     growth = 1.0 if tree else watch.growth()
-    return {"wall": wall, "cpu": cpu, "rss": peak / MEGABYTE, "growth": growth, "errors": text}
+    return {"wall": wall, "cpu": cpu, "rss": watch.peak / MEGABYTE, "growth": growth, "errors": text}
 
 
 def alternate(systems, runs):

@@ -10,4 +10,4 @@ def run(options):
     m = medians(results)["empty"]
     runs = spread(results["empty"], form="{:.3f}")
     print(f"\nstartup: an empty bounded pipeline, {RUNS} runs\n  {m['wall'] * 1e3:.1f} ms of wall, {m['cpu'] * 1e3:.1f} ms of"
-          f" CPU, {m['rss']:.0f} MB RSS; under 40 ms: {verdict(m['wall'] < 0.04)}   s {runs}", flush=True)
+          f" CPU; under 40 ms: {verdict(m['wall'] < 0.04)}   s {runs}", flush=True)
