@@ -2,10 +2,10 @@
 """pg-sink beside pg_limits.c, a C program that writes the same rows with libpq as fast as it can: same server, same
 tables, alternating runs, answers checked.
 
-    Benchmarks/pg_sink.py [--dataflow PROGRAM] [--peers DIR] [--runs N] [--cases copy-one,copy-10k,upsert-10k,run]
+    Benchmarks/pg_sink.py [--dataflow PROGRAM] [--peers DIR] [--runs N] [--cases copy-one,copy-10k,upsert-10k,upsert-1k,run]
 
 Both write `(ts, country, n, total, av)`: into a table without index by binary COPY, in one transaction and in transactions
-of 10,000 rows; by key in transactions of 10,000, all rows new and then all rows there. pg-sink is driven as the runtime does it,
+of 10,000 rows; by key in transactions of 10,000 and of 1,000, all rows new and then all rows there. pg-sink is driven as the runtime does it,
 `delivery: exactly_once`: each transaction also has its epoch log, fsynced, and its row in dataflow_commits, and rows are looked at
 for keys that come twice and values that the server would refuse; pg_limits does none of that. Of its ways to write by key (COPY and
 merge, `unnest` arrays) the faster one counts. `run` is the whole program, `dataflow run` from generate-source, with the
@@ -27,6 +27,7 @@ CASES = {
     "copy-one": (2_000_000, 2_000_000, ["copybin"], "copy"),
     "copy-10k": (2_000_000, 10_000, ["copybin"], "copy"),
     "upsert-10k": (300_000, 10_000, ["copymerge", "unnest"], "upsert"),
+    "upsert-1k": (100_000, 1_000, ["copymerge", "unnest"], "upsert"),
     "run": (2_000_000, 2_000_000, ["copybin"], "run"),
 }
 PIPELINE = """pipeline: bench-pg-sink

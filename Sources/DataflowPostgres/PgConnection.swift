@@ -90,6 +90,24 @@ package final class PgConnection {
         return result
     }
 
+    /// Runs a statement that was prepared (`prepare name(types) as …`), with binary values.
+    ///
+    /// - Parameter meanwhile: is called once all is sent, while the server works on it.
+    @discardableResult
+    package func executePrepared(
+        _ name: String, _ values: [UnsafeRawBufferPointer], meanwhile: () -> Void = {}
+    ) throws(PgFailure) -> PgResult {
+        try observe?(.willSend(name))
+        let pointers = values.map { $0.baseAddress?.assumingMemoryBound(to: CChar.self) }
+        let lengths = values.map { Int32(clamping: $0.count) }
+        let formats = [Int32](repeating: 1, count: values.count)
+        try send(PQsendQueryPrepared(handle, name, Int32(values.count), pointers, lengths, formats, 0))
+        meanwhile()
+        let result = try finishStatement()
+        try observe?(.didFinish(name))
+        return result
+    }
+
     // MARK: COPY
 
     /// Starts a `COPY … FROM STDIN`, before which other statements may stand; afterwards only ``copy(_:)`` and

@@ -16,6 +16,8 @@ package struct PgColumn: Equatable {
     var type: DataType
     var format: PgFormat
     var isKey: Bool
+    /// The server's type as an element of an array; nil where it has no arrays.
+    var elementType: PgElementType?
 
     package init(name: String, source: Int, type: DataType, format: PgFormat, isKey: Bool) {
         self.name = name
@@ -24,6 +26,12 @@ package struct PgColumn: Equatable {
         self.format = format
         self.isKey = isKey
     }
+}
+
+/// A type of the server: its name without a length, and its number.
+struct PgElementType: Equatable {
+    var name: String
+    var oid: UInt32
 }
 
 /// The types that the sink gives to the columns of a table that it creates itself.

@@ -11,6 +11,8 @@ final class PgLink {
     var hasStage = false
     /// The statement that moves the marker is prepared.
     var hasAdvance = false
+    /// Other statements that are prepared.
+    private var prepared: Set<String> = []
     /// Bytes of the segment that an open COPY has got already; nil if no COPY is open.
     var streamedBytes: Int?
     /// Rows in the stage that were put there in this transaction.
@@ -50,6 +52,19 @@ final class PgLink {
     @discardableResult
     func execute(_ sql: String, meanwhile: () -> Void = {}) throws(PgFailure) -> PgResult {
         try connection.execute(taken() + sql, meanwhile: meanwhile)
+    }
+
+    /// Executes a prepared statement with binary values; `prepare` makes it where the connection has not got it yet.
+    func executePrepared(
+        _ name: String, _ prepare: String, _ values: [UnsafeRawBufferPointer], meanwhile: () -> Void
+    ) throws(PgFailure) {
+        if prepared.contains(name) {
+            if !lead.isEmpty { try execute("") }
+        } else {
+            try execute(prepare)
+            prepared.insert(name)
+        }
+        try connection.executePrepared(name, values, meanwhile: meanwhile)
     }
 
     func startCopy(_ sql: String) throws(PgFailure) { try connection.startCopy(taken() + sql) }

@@ -74,7 +74,7 @@ extension PgSink {
         let keyMayBeNull = fields.contains { config.key.contains($0.name) && $0.nullable }
         let statements = PgStatements(table: table, columns: columns, keyMayBeNull: keyMayBeNull)
         target = Target(
-            writer: SegmentWriter(statements: statements),
+            writer: SegmentWriter(statements: statements, arrayRows: arrayRows),
             encoder: CopyEncoder(columns: columns, marksDeletes: statements.isUpsert))
         // The log of an epoch whose commit is pending stays until it is committed.
         if exactlyOnce, context.restored?.commitPending != true { EpochLog.removeAll(in: context.stateDirectory) }

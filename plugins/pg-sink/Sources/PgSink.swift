@@ -38,6 +38,8 @@ public final class PgSink: Sink {
     /// What depends on the table as it is on the server; nil before `open`.
     var target: Target?
     var epochs = EpochState()
+    /// Up to how many rows with a key are merged by arrays; other than usual in tests only.
+    var arrayRows = ArrayMerge.maxRows
     /// The first transaction of this history deletes what it finds in the table.
     var deletesExistingRows = false
 

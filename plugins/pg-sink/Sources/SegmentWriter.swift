@@ -24,6 +24,17 @@ extension EpochLog.Frame {
 /// Puts encoded rows into the open transaction, and finds out which of them the server refuses.
 struct SegmentWriter {
     let statements: PgStatements
+    /// How segments of at most ``arrayRows`` rows with a key are merged; nil: as all others.
+    let arrays: ArrayMerge?
+    let arrayRows: Int
+    private let builder = ArrayBuilder()
+
+    init(statements: PgStatements, arrayRows: Int = ArrayMerge.maxRows) {
+        self.statements = statements
+        self.arrayRows = arrayRows
+        arrays = ArrayMerge(
+            table: statements.table, columns: statements.columns, keyMayBeNull: statements.keyMayBeNull)
+    }
 
     /// What became of the rows of a segment.
     struct Outcome {
@@ -120,6 +131,18 @@ struct SegmentWriter {
         case .append:
             try copy(statements.copyIntoTable, bytes, link, meanwhile: meanwhile)
         case .upsert:
+            if let arrays, frame.rowCount <= arrayRows, bytes.count <= ArrayMerge.maxBytes,
+                !frame.hasDeletes || arrays.prepareDeletes != nil
+            {
+                if frame.hasDeletes, let sql = arrays.prepareDeletes {
+                    try merge(
+                        bytes, arrays, ArrayMerge.deletesName, sql, link, meanwhile: frame.hasRows ? {} : meanwhile)
+                }
+                if frame.hasRows {
+                    try merge(bytes, arrays, ArrayMerge.rowsName, arrays.prepareRows, link, meanwhile: meanwhile)
+                }
+                return
+            }
             let clear = link.stageRows > 0 ? statements.clearStage(rowCount: link.stageRows) + "; " : ""
             try copy(clear + statements.copyIntoStage, bytes, link)
             link.stageRows = frame.rowCount
@@ -128,6 +151,14 @@ struct SegmentWriter {
             if frame.hasRows { merge.append(statements.mergeRows) }
             try link.execute(merge.joined(separator: "; "), meanwhile: meanwhile)
         }
+    }
+
+    private func merge(
+        _ bytes: UnsafeRawBufferPointer, _ arrays: ArrayMerge, _ name: String, _ prepare: String, _ link: PgLink,
+        meanwhile: () -> Void
+    ) throws(PgFailure) {
+        let values = builder.arrays(of: bytes, arrays, deletes: name == ArrayMerge.deletesName)
+        try link.executePrepared(name, prepare, values, meanwhile: meanwhile)
     }
 
     private func copy(

@@ -50,9 +50,17 @@ final class Saboteur {
 
 /// Three epochs with replaced rows, deletes and a row that the server refuses, interrupted at every moment.
 struct Scenario {
+    /// How rows get into the table.
+    enum Way: CaseIterable {
+        case append
+        /// By way of the temporary table, and by arrays.
+        case staged, arrays
+    }
+
     let place: Workplace
     let table: String
-    let upsert: Bool
+    let way: Way
+    var upsert: Bool { way != .append }
 
     static let schema = Schema([Field("k", .string), Field("n", .int64)])
 
@@ -115,6 +123,7 @@ struct Scenario {
                 config, input, folder: place.folder, node: node, restoring: durable, commitPending: isPending,
                 lineage: durable == nil ? "lineage-\(generation)" : "lineage-\(lineageOfDurable)",
                 generation: generation)
+            if way == .staged { driver.sink.arrayRows = 0 }
             if durable == nil { lineageOfDurable = generation }
             saboteur?.watch(driver.sink)
             do {
@@ -153,13 +162,13 @@ struct Scenario {
         nonmutating set { lineage.value = newValue }
     }
 
-    init(_ place: Workplace, _ table: String, upsert: Bool) throws {
+    init(_ place: Workplace, _ table: String, _ way: Way) throws {
         self.place = place
         self.table = table
-        self.upsert = upsert
+        self.way = way
         try place.connection.execute(
             """
-            create table \(table) (k text \(upsert ? "unique nulls not distinct" : ""), n bigint,
+            create table \(table) (k text \(way == .append ? "" : "unique nulls not distinct"), n bigint,
               check (k <> 'bad'))
             """)
     }
@@ -167,9 +176,9 @@ struct Scenario {
 
 @Suite(.enabled(if: TestServer.isThere))
 struct FailureTests {
-    @Test(arguments: Saboteur.Act.allCases, [false, true])
+    @Test(arguments: Saboteur.Act.allCases, Scenario.Way.allCases)
     func `whatever fails at whichever moment, every row is in the table once`(
-        act: Saboteur.Act, upsert: Bool
+        act: Saboteur.Act, way: Scenario.Way
     ) async throws {
         let place = try Workplace()
         let killer = try TestServer.connect()
@@ -177,7 +186,7 @@ struct FailureTests {
         // Straight through, to count the moments; twice, because the first run creates the table of commits.
         var moments = 0
         for table in ["first", "second"] {
-            let straight = try Scenario(place, table, upsert: upsert)
+            let straight = try Scenario(place, table, way)
             let counter = Saboteur(act, at: .max) {}
             let errors = try await straight.run(counter, node: node + table)
             #expect(errors == 1)
@@ -189,7 +198,7 @@ struct FailureTests {
         let all = ProcessInfo.processInfo.environment["DATAFLOW_SOAK"] != nil
         let step = all ? 1 : moments / 8
         for moment in stride(from: .random(in: 1...step), through: moments, by: step) {
-            let scenario = try Scenario(place, "t\(moment)", upsert: upsert)
+            let scenario = try Scenario(place, "t\(moment)", way)
             let saboteur = Saboteur(act, at: moment) {
                 try killer.query(
                     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1",

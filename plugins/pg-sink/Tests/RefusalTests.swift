@@ -15,19 +15,19 @@ struct RefusalTests {
         RecordBatch(schema, rows: rows.map { [.int(Int64($0.0)), $0.1.map { .string($0) } ?? .null] })
     }
 
-    enum Way: CaseIterable { case append, sentAhead, upsert }
+    enum Way: CaseIterable { case append, sentAhead, staged, arrays }
 
     @Test(arguments: [[0], [49], [99], [0, 99], [3, 4, 5, 60], Array(0..<100), []], Way.allCases)
     func `bad rows are found wherever they stand`(bad: [Int], way: Way) async throws {
         let place = try Workplace()
         try place.connection.execute(
             "create table t (id bigint primary key, v text, constraint no_bad check (v <> 'bad'))")
-        let key = way == .upsert ? ["id"] : []
+        let key = way == .staged || way == .arrays ? ["id"] : []
         // Rows are sent ahead when they are a quarter of a full segment.
         let config = place.config("t", key: key) { $0.maxBatch = ByteSize(bytes: way == .sentAhead ? 4000 : 1 << 20) }
-        let driver = try await SinkDriver(
-            config, Stream(RefusalTests.schema), folder: place.folder
-        ).open()
+        let driver = try SinkDriver(config, Stream(RefusalTests.schema), folder: place.folder)
+        if way == .staged { driver.sink.arrayRows = 0 }
+        try await driver.open()
         try await driver.write(RefusalTests.batch((0..<100).map { ($0, bad.contains($0) ? "bad" : "v\($0)") }))
         try await driver.checkpoint(1)
         let ids = try place.rows("select id from t order by id").map { Int($0[0] ?? "") }
