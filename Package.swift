@@ -253,7 +253,8 @@ let package = Package(
         tests(
             "PipelineTests",
             [
-                "dataflow", "openfood-api", "CSQLite", "DataflowEndToEnd", "DataflowChaos", "DataflowTesting",
+                "dataflow", "openfood-api", "CSQLite", "DataflowEndToEnd", "DataflowKafkaTesting", "DataflowChaos",
+                "DataflowTesting",
                 "DataflowRuntime",
                 "DataflowPipeline", "DataflowCheckpoint", "DataflowOperator", "DataflowBuiltins", "Select", "WindowAgg",
                 log,

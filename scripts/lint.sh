@@ -21,6 +21,14 @@ if command -v shellcheck >/dev/null; then
     shellcheck scripts/*.sh .ci/run || findings=1
 fi
 
+# The files for containers, where the checkers are installed (pip install check-jsonschema; hadolint).
+if command -v check-jsonschema >/dev/null; then
+    check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml || findings=1
+fi
+if command -v hadolint >/dev/null; then
+    hadolint Dockerfile || findings=1
+fi
+
 # What may not be in product code: traps that data or configuration can reach, unfinished work, unchecked claims.
 sources=$(find Sources plugins -path '*/Tests/*' -prune -o -name '*.swift' -print)
 # shellcheck disable=SC2086 # one word a file
