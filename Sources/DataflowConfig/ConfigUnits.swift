@@ -118,7 +118,7 @@ public struct ByteSize: ConfigValue, Hashable, Comparable, CustomStringConvertib
     /// For people: `1.2GiB`, `312MiB`, `96KiB`.
     public var roundedDescription: String {
         for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] where bytes >> shift > 0 {
-            let tenths = bytes >> (shift - 10) * 10 >> 10
+            let tenths = ((bytes >> (shift - 10)) * 10) >> 10
             return tenths < 100 && tenths % 10 != 0 ? "\(tenths / 10).\(tenths % 10)\(unit)" : "\(tenths / 10)\(unit)"
         }
         return "\(bytes)B"

@@ -54,6 +54,14 @@ private func problem<T: ConfigValue>(_ type: T.Type, _ node: ConfigNode) -> Stri
         #expect(problem(ByteSize.self, scalar("64")).hasSuffix("`64B` is bytes, `64MiB` mebibytes"))
     }
 
+    @Test(arguments: [
+        (0, "0B"), (1023, "1023B"), (1024, "1KiB"), (1536, "1.5KiB"), (10_240, "10KiB"), (312 << 20 | 9, "312MiB"),
+        (1 << 30 | 200 << 20, "1.1GiB"), (4_800_000_000, "4.4GiB"), (3 << 40, "3TiB"),
+    ])
+    func `a size is rounded for people`(bytes: Int, text: String) {
+        #expect(ByteSize(bytes: bytes).roundedDescription == text)
+    }
+
     @Test func `a rate is a count in a time`() throws {
         #expect(try Rate(decoding: scalar("30/min")).interval == .seconds(2))
         #expect(try Rate(decoding: scalar("5/s")) == Rate(5, per: .seconds(1)))
