@@ -8,6 +8,8 @@ package protocol Scenario: AnyObject, SendableMetatype {
     static var name: String { get }
     /// What can go wrong for it.
     static var faults: [Fault.Kind] { get }
+    /// Whether the tests have what it needs; default true.
+    static var isAvailable: Bool { get }
 
     /// Starts the servers that it needs.
     ///
@@ -31,6 +33,7 @@ package protocol Scenario: AnyObject, SendableMetatype {
 }
 
 extension Scenario {
+    package static var isAvailable: Bool { true }
     package func arguments(rate: Int) -> [String] { [] }
     package func begin(_ fault: Fault) throws {}
     package func end(_ fault: Fault) throws {}
@@ -38,7 +41,7 @@ extension Scenario {
 
 package enum Scenarios {
     package static var all: [any Scenario.Type] {
-        [FilesScenario.self, PostgresScenario.self, OpenFoodScenario.self]
+        [FilesScenario.self, PostgresScenario.self, KafkaScenario.self, OpenFoodScenario.self]
     }
 }
 

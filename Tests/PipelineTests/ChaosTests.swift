@@ -5,7 +5,7 @@ import Testing
 /// Every scenario of `dataflow-chaos` under a plan of faults; a failing seed is repeated with that program.
 @Suite(.serialized)
 struct ChaosTests {
-    @Test(arguments: Scenarios.all.map { $0.name })
+    @Test(arguments: Scenarios.all.filter { $0.isAvailable }.map { $0.name })
     func `what is written under faults is what is written without`(name: String) throws {
         let scenario = try #require(Scenarios.all.first { $0.name == name })
         let rows = Repository.isSoak ? 400_000 : 60_000
