@@ -33,15 +33,20 @@ func rows(_ count: Int) -> RecordBatch {
         return Int(truncatingIfNeeded: state >> 33) % bound
     }
     let countries = ["DE", "FR", "NL", "PT", "SE"]
-    return RecordBatch(
-        schema,
-        rows: (0..<count).map { row in
-            [
-                .int(Int64(row)), .string("user number \(next(100_000))"), .string(countries[next(5)]),
-                .double(Double(next(1_000_000)) / 100), .timestamp(1_700_000_000_000_000 + Int64(next(1 << 30))),
-                .int(Int64(next(100))), .bool(next(2) == 0), next(3) == 0 ? .null : .string("a note of some length"),
-            ]
-        })
+    var rows: [[Value]] = []
+    rows.reserveCapacity(count)
+    for number in 0..<count {
+        let user = Value.string("user number \(next(100_000))")
+        let amount = Value.float(Double(next(1_000_000)) / 100)
+        let at = Value.timestamp(1_700_000_000_000_000 + Int64(next(1 << 30)))
+        let note = next(3) == 0 ? Value.null : Value.string("a note of some length")
+        let row: [Value] = [
+            .int(Int64(number)), user, .string(countries[next(5)]), amount, at, .int(Int64(next(100))),
+            .bool(next(2) == 0), note,
+        ]
+        rows.append(row)
+    }
+    return RecordBatch(schema, rows: rows)
 }
 
 func context(_ input: Stream, _ output: [Stream]) -> OperatorContext {
