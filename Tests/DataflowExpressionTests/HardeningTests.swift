@@ -94,6 +94,18 @@ import Testing
         #expect(column.count == batch.rowCount)
     }
 
+    @Test func `bytes become text only where they are UTF-8`() throws {
+        let batch = RecordBatch(
+            Schema([Field("value", .bytes)]), [.bytes([Array("grün".utf8), [0x61, 0xFF], nil, []])])
+        let (text, errors) = try Expression.compile("cast(value as string)", schema: batch.schema).evaluate(batch)
+        #expect(text.value(at: 0) == "grün" && text.value(at: 3) == "" && text.isNull(2))
+        #expect(errors.rows.map(\.row) == [1])
+        let (tried, none) = try Expression.compile("try_cast(value as string)", schema: batch.schema).evaluate(batch)
+        #expect(none.isEmpty && tried.isNull(1))
+        let back = try Expression.compile("cast(cast(value as string) as bytes)", schema: batch.schema)
+        #expect(back.evaluate(batch).column.value(at: 0) == .bytes(Array("grün".utf8)))
+    }
+
     @Test func `extreme numbers and times do no harm`() throws {
         let schema = Schema([
             Field("i", .int64), Field("j", .int64), Field("x", .float64), Field("t", .timestamp), Field("n", .date),

@@ -4,6 +4,7 @@ import DataflowOperator
 import DataflowSchemaRegistry
 import DataflowTesting
 import Foundation
+import Glibc
 import Testing
 
 @testable import Avro
@@ -218,6 +219,7 @@ final class SchemaFile {
         #expect(harness.output.rows() == [[1]] && harness.output.errors.map(\.code) == ["missing_value"])
     }
 
+    /// Half a million messages with `DATAFLOW_SOAK`.
     @Test func `no rubbish stops it, and what is left of it is whole`() throws {
         let recorded = try recorded()
         let file = try SchemaFile(recorded.file["schema"]?.text ?? "")
@@ -225,7 +227,7 @@ final class SchemaFile {
         let harness = try OperatorHarness(AvroParse.self, config, input: Stream(input))
         var random = SplitMix(state: 11)
         var passed = 0
-        for _ in 0..<100 {
+        for _ in 0..<(getenv("DATAFLOW_SOAK") == nil ? 100 : 10_000) {
             let messages = (0..<50).map { _ -> [UInt8] in
                 var bytes = recorded.cases[Int.random(in: 0..<recorded.cases.count, using: &random)].message
                 for _ in 0..<Int.random(in: 1...4, using: &random) where !bytes.isEmpty {

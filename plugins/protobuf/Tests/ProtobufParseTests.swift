@@ -4,6 +4,7 @@ import DataflowOperator
 import DataflowSchemaRegistry
 import DataflowTesting
 import Foundation
+import Glibc
 import Testing
 
 @testable import Protobuf
@@ -200,6 +201,7 @@ private func inner(_ columns: [(name: String, type: DataType)]) throws -> Operat
         #expect(error?.domain == .user && error?.message.contains(reason) == true, "\(error?.message ?? "")")
     }
 
+    /// Half a million messages with `DATAFLOW_SOAK`.
     @Test func `no rubbish stops it, and what is left of it is whole`() throws {
         let recorded = try recorded()
         let files = try SchemaFiles(recorded)
@@ -209,7 +211,7 @@ private func inner(_ columns: [(name: String, type: DataType)]) throws -> Operat
         }
         let harness = try OperatorHarness(ProtobufParse.self, config, input: Stream(input))
         var random = SplitMix(state: 12)
-        for turn in 0..<100 {
+        for turn in 0..<(getenv("DATAFLOW_SOAK") == nil ? 100 : 10_000) {
             let messages = (0..<50).map { _ -> [UInt8] in
                 var bytes = recorded.cases[Int.random(in: 0..<recorded.cases.count, using: &random)].message
                 for _ in 0..<Int.random(in: 1...4, using: &random) where !bytes.isEmpty {
