@@ -244,7 +244,8 @@ let package = Package(
         // Pipelines under faults: the harness, and a library that is preloaded into the program.
         .target(name: "CFaults", path: "Tests/CFaults", linkerSettings: [.linkedLibrary("dl")]),
         .target(
-            name: "DataflowChaos", dependencies: ["DataflowEndToEnd", "DataflowTesting", "DataflowOperator"],
+            name: "DataflowChaos",
+            dependencies: ["DataflowEndToEnd", "DataflowKafkaTesting", "DataflowTesting", "DataflowOperator"],
             path: "Tests/Chaos", swiftSettings: settings),
         .executableTarget(
             name: "dataflow-chaos", dependencies: ["DataflowChaos", "DataflowEndToEnd", "dataflow", arguments],

@@ -64,8 +64,9 @@ package struct ChaosRun {
         environment["ROWS"] = "\(rows)"
         environment["RATE"] = "\(unlimited)/s"
         environment["CHECKPOINT_PATH"] = folder.path
+        try scenario.feed(rate: nil)
         try ChildProcess(
-            Repository.program("dataflow"), ["run", scenario.pipeline] + scenario.arguments(rate: unlimited),
+            Repository.program("dataflow"), ["run", scenario.pipeline] + scenario.arguments(rate: nil),
             environment: environment
         ).succeed(within: .seconds(600))
         return try scenario.output()
@@ -75,7 +76,8 @@ package struct ChaosRun {
     ///
     /// - Throws: when the program ends as it never should, or does not come to its end.
     package mutating func run(expecting expected: [String: [String]]) throws -> Report {
-        try start()
+        try scenario.feed(rate: rate)
+        try start(rate: rate)
         for step in plan.steps {
             try pass(step.after)
             guard !isFinished else { break }
@@ -87,7 +89,8 @@ package struct ChaosRun {
             _ = process?.wait(timeout: .seconds(60))
         }
         process = nil
-        try start(rate: ChaosRun.unlimited)
+        try scenario.feed(rate: nil)
+        try start(rate: nil)
         try process?.succeed(within: .seconds(600))
         process = nil
         compare(try scenario.output(), expected)
@@ -102,14 +105,16 @@ package struct ChaosRun {
         note("\(fault)\(step.killsMeanwhile ? ", killed meanwhile" : "")")
         report.faults[fault.kind, default: 0] += 1
         switch fault {
-        case .kill: try kill()
+        case .kill:
+            try scenario.begin(fault)
+            try kill()
         case .stop:
             process?.send(SIGTERM)
             guard let exit = process?.wait(timeout: .seconds(60)) else {
                 throw failure("does not stop within a minute of SIGTERM")
             }
             guard exit == .code(0) || isTemporary(exit) else { throw failure("after SIGTERM: \(exit)") }
-            try start()
+            try start(rate: rate)
         case .clockJump(let offset): faults.clockOffset = offset
         case .slowDisk(let each, _): faults.syncDelay = each
         case .diskFull: faults.isDiskFull = true
@@ -133,16 +138,15 @@ package struct ChaosRun {
     private mutating func kill() throws {
         process?.send(SIGKILL)
         _ = process?.wait(timeout: .seconds(10))
-        try start()
+        try start(rate: rate)
     }
 
     // MARK: The program
 
-    private mutating func start(rate: Int? = nil) throws {
-        let rate = rate ?? self.rate
+    private mutating func start(rate: Int?) throws {
         var environment = faults.environment.merging(scenario.environment) { _, own in own }
         environment["ROWS"] = "\(rows)"
-        environment["RATE"] = "\(rate)/s"
+        environment["RATE"] = "\(rate ?? ChaosRun.unlimited)/s"
         environment["CHECKPOINT_PATH"] = checkpoints
         process = try ChildProcess(
             Repository.program("dataflow"),
@@ -161,7 +165,7 @@ package struct ChaosRun {
             } else if isTemporary(exit) {
                 report.givenUp += 1
                 note("the program ended with \(exit) and is started again")
-                try start()
+                try start(rate: rate)
             } else {
                 throw failure("ended with \(exit)")
             }

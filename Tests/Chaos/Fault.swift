@@ -22,8 +22,6 @@ package enum Fault: Hashable, Sendable {
         case databaseDown = "database-down"
         /// All connections to the broker are cut between program and broker.
         case brokerCut = "broker-cut"
-        /// The broker is killed (SIGKILL) and started again after a while.
-        case brokerDown = "broker-down"
     }
 
     case kill
@@ -35,7 +33,6 @@ package enum Fault: Hashable, Sendable {
     case backendTerminated
     case databaseDown(Duration)
     case brokerCut
-    case brokerDown(Duration)
 
     package var kind: Kind {
         switch self {
@@ -48,14 +45,13 @@ package enum Fault: Hashable, Sendable {
         case .backendTerminated: .backendTerminated
         case .databaseDown: .databaseDown
         case .brokerCut: .brokerCut
-        case .brokerDown: .brokerDown
         }
     }
 
     /// How long it lasts until it is mended; nil: it is over at once.
     package var lasting: Duration? {
         switch self {
-        case .slowDisk(_, let time), .diskFull(let time), .databaseDown(let time), .brokerDown(let time): time
+        case .slowDisk(_, let time), .diskFull(let time), .databaseDown(let time): time
         case .kill, .stop, .clockJump, .connectionCut, .backendTerminated, .brokerCut: nil
         }
     }
@@ -74,7 +70,6 @@ package enum Fault: Hashable, Sendable {
         case .backendTerminated: return .backendTerminated
         case .databaseDown: return .databaseDown(milliseconds(50...1000))
         case .brokerCut: return .brokerCut
-        case .brokerDown: return .brokerDown(milliseconds(50...1000))
         }
     }
 }

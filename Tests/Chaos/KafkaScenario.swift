@@ -1,62 +1,88 @@
 import DataflowEndToEnd
+import DataflowKafkaTesting
 import Foundation
+import Glibc
 
-/// A broker of its own (`scripts/kafka.sh`), read by `kcat`, which is a client apart from ours.
-final class PrivateBroker {
-    let address: String
-    private let folder: TemporaryFolder
-
-    init() throws {
-        folder = try TemporaryFolder()
-        address = try PrivateBroker.script("start", folder.path + "/kafka", "0")
-    }
-
-    deinit { _ = try? PrivateBroker.script("remove", folder.path + "/kafka") }
-
-    private static func script(_ words: String...) throws -> String {
-        let process = try ChildProcess("bash", ["\(Repository.root)/scripts/kafka.sh"] + words)
-        return try process.succeed(within: .seconds(120)).trimmingCharacters(in: .whitespacesAndNewlines)
-    }
-
-    /// The messages of a topic that a `read_committed` reader sees, `key` and `value` with a tab between; a tombstone ends with the tab.
-    func messages(_ topic: String) throws -> [String] {
-        let reader = try ChildProcess(
-            "kcat",
-            [
-                "-C", "-b", address, "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%k\t%s\n",
-                "-X", "isolation.level=read_committed",
-            ])
-        return try reader.succeed(within: .seconds(120)).split(separator: "\n").map(String.init)
-    }
-
-    /// What a compacted topic is left with: the last message of each key, unless it is a tombstone.
-    func table(_ topic: String) throws -> [String] {
-        var rows: [Substring: String] = [:]
-        for message in try messages(topic) { rows[message.prefix { $0 != "\t" }] = message }
-        return rows.values.filter { !$0.hasSuffix("\t") }
-    }
-}
-
-/// `Tests/Resources/chaos/kafka.yaml`.
+/// `Tests/Resources/chaos/kafka.yaml`, fed by `kafka-feed.yaml`, with a broker and a PostgreSQL of its own behind proxies.
+///
+/// The feed is another process of the program and suffers the same kills and brokers.
 package final class KafkaScenario: Scenario {
     package static let name = "kafka"
-    /// No jumps of the clock: librdkafka waits on conditions until times of the wall clock, which the preloaded library shifts for
-    /// the program and not for the kernel.
-    package static let faults: [Fault.Kind] = [.kill, .stop, .slowDisk, .diskFull]
-    /// `make test` says where its broker is if one could be installed.
-    package static var isAvailable: Bool { ProcessInfo.processInfo.environment["DATAFLOW_TEST_KAFKA"] != nil }
+    /// The broker of the tests is not killed: it forgets what it has acknowledged in the last second, and open transactions.
+    package static let faults = KafkaSinkScenario.faults + DisturbedDatabase.faults + [.brokerCut]
+    package static var isAvailable: Bool { KafkaSinkScenario.isAvailable }
 
+    private let folder: TemporaryFolder
     private let broker: PrivateBroker
+    private let proxy: CuttingProxy
+    private let database: DisturbedDatabase
+    private let rows: Int
+    private var feed: ChildProcess?
+    private var feedRate = 0
 
-    package init(rows: Int) throws { broker = try PrivateBroker() }
+    package init(rows: Int) throws {
+        self.rows = rows
+        folder = try TemporaryFolder()
+        broker = try PrivateBroker()
+        database = try DisturbedDatabase()
+        proxy = try CuttingProxy(to: broker.port, isKafka: true)
+        let admin = try KafkaTestAdmin(broker.address)
+        for topic in ["in", "out"] { try admin.createTopic(topic, partitions: 4) }
+    }
+
+    deinit {
+        proxy.close()
+        feed = nil
+    }
 
     package var pipeline: String { "\(Repository.root)/Tests/Resources/chaos/kafka.yaml" }
-    package var environment: [String: String?] { ["BROKERS": broker.address] }
+
+    package var environment: [String: String?] {
+        ["KAFKA": "127.0.0.1:\(proxy.port)", "PG_URL": database.url, "TOPIC_IN": "in", "TOPIC_OUT": "out"]
+    }
+
+    /// The input goes on for ever while faults happen; in the end it is what is there.
+    package func arguments(rate: Int?) -> [String] { rate == nil ? ["--set", "nodes.messages.stop=latest"] : [] }
+
+    package func feed(rate: Int?) throws {
+        if let feed {
+            feed.send(SIGTERM)
+            _ = feed.wait(timeout: .seconds(60))
+        }
+        feedRate = rate ?? 100_000_000
+        try startFeed()
+        if rate == nil {
+            try feed?.succeed(within: .seconds(600))
+            feed = nil
+        }
+    }
+
+    private func startFeed() throws {
+        var environment = environment
+        environment["ROWS"] = "\(rows)"
+        environment["RATE"] = "\(feedRate)/s"
+        environment["CHECKPOINT_PATH"] = folder.path + "/feed"
+        feed = try ChildProcess(
+            Repository.program("dataflow"), ["run", "\(Repository.root)/Tests/Resources/chaos/kafka-feed.yaml"],
+            environment: environment)
+    }
+
+    package func begin(_ fault: Fault) throws {
+        switch fault {
+        case .kill:
+            feed?.send(SIGKILL)
+            _ = feed?.wait(timeout: .seconds(10))
+            try startFeed()
+        case .brokerCut: proxy.cut()
+        default: try database.begin(fault)
+        }
+    }
+
+    package func end(_ fault: Fault) throws { try database.end(fault) }
 
     package func output() throws -> [String: [String]] {
-        var found: [String: [String]] = [:]
-        for topic in ["rows", "windows"] { found[topic] = try broker.messages(topic).sorted() }
-        for topic in ["totals", "best"] { found[topic] = try broker.table(topic).sorted() }
+        var found = try database.rows(of: ["rows", "windows"])
+        found["topic"] = try broker.messages("out").sorted()
         return found
     }
 }

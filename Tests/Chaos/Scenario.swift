@@ -8,7 +8,7 @@ package protocol Scenario: AnyObject, SendableMetatype {
     static var name: String { get }
     /// What can go wrong for it.
     static var faults: [Fault.Kind] { get }
-    /// Whether the tests have what it needs; default true.
+    /// Whether what it needs is on this machine.
     static var isAvailable: Bool { get }
 
     /// Starts the servers that it needs.
@@ -20,10 +20,12 @@ package protocol Scenario: AnyObject, SendableMetatype {
     var pipeline: String { get }
     /// Of this life alone; `ROWS`, `CHECKPOINT_PATH` and `RATE` are set by the harness.
     var environment: [String: String?] { get }
-    /// Further words of the command line, at so many rows a second.
-    func arguments(rate: Int) -> [String]
+    /// Further words of the command line; at so many rows a second, or nil: to the end of the input, without faults.
+    func arguments(rate: Int?) -> [String]
+    /// Sees to it that input comes, where that is not the pipeline's own affair; nil: all that is left, at once.
+    func feed(rate: Int?) throws
 
-    /// Lets a fault of a server happen; those of the program are the harness's.
+    /// Lets a fault happen; what happens to the program itself is the harness's.
     func begin(_ fault: Fault) throws
     /// Mends it again.
     func end(_ fault: Fault) throws
@@ -34,14 +36,18 @@ package protocol Scenario: AnyObject, SendableMetatype {
 
 extension Scenario {
     package static var isAvailable: Bool { true }
-    package func arguments(rate: Int) -> [String] { [] }
+    package func arguments(rate: Int?) -> [String] { [] }
+    package func feed(rate: Int?) throws {}
     package func begin(_ fault: Fault) throws {}
     package func end(_ fault: Fault) throws {}
 }
 
 package enum Scenarios {
     package static var all: [any Scenario.Type] {
-        [FilesScenario.self, PostgresScenario.self, KafkaScenario.self, OpenFoodScenario.self]
+        [
+            FilesScenario.self, PostgresScenario.self, OpenFoodScenario.self, KafkaSinkScenario.self,
+            KafkaScenario.self,
+        ]
     }
 }
 
