@@ -92,8 +92,9 @@ package struct ChaosRun {
         try scenario.feed(rate: nil)
         try start(rate: nil)
         try process?.succeed(within: .seconds(600))
-        process = nil
         compare(try scenario.output(), expected)
+        if !report.differences.isEmpty { report.differences.append("the last run:\n\(process?.errors ?? "")") }
+        process = nil
         return report
     }
 

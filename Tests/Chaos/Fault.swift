@@ -20,8 +20,6 @@ package enum Fault: Hashable, Sendable {
         case backendTerminated = "backend-terminated"
         /// PostgreSQL is stopped for a while.
         case databaseDown = "database-down"
-        /// All connections to the broker are cut between program and broker.
-        case brokerCut = "broker-cut"
     }
 
     case kill
@@ -32,7 +30,6 @@ package enum Fault: Hashable, Sendable {
     case connectionCut
     case backendTerminated
     case databaseDown(Duration)
-    case brokerCut
 
     package var kind: Kind {
         switch self {
@@ -44,7 +41,6 @@ package enum Fault: Hashable, Sendable {
         case .connectionCut: .connectionCut
         case .backendTerminated: .backendTerminated
         case .databaseDown: .databaseDown
-        case .brokerCut: .brokerCut
         }
     }
 
@@ -52,7 +48,7 @@ package enum Fault: Hashable, Sendable {
     package var lasting: Duration? {
         switch self {
         case .slowDisk(_, let time), .diskFull(let time), .databaseDown(let time): time
-        case .kill, .stop, .clockJump, .connectionCut, .backendTerminated, .brokerCut: nil
+        case .kill, .stop, .clockJump, .connectionCut, .backendTerminated: nil
         }
     }
 
@@ -69,7 +65,6 @@ package enum Fault: Hashable, Sendable {
         case .connectionCut: return .connectionCut
         case .backendTerminated: return .backendTerminated
         case .databaseDown: return .databaseDown(milliseconds(50...1000))
-        case .brokerCut: return .brokerCut
         }
     }
 }

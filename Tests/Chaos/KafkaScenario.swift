@@ -3,18 +3,17 @@ import DataflowKafkaTesting
 import Foundation
 import Glibc
 
-/// `Tests/Resources/chaos/kafka.yaml`, fed by `kafka-feed.yaml`, with a broker and a PostgreSQL of its own behind proxies.
+/// `Tests/Resources/chaos/kafka.yaml`, fed by `kafka-feed.yaml`, with a broker and a PostgreSQL of its own.
 ///
-/// The feed is another process of the program and suffers the same kills and brokers.
+/// The feed is another process of the program and suffers the same kills.
 package final class KafkaScenario: Scenario {
     package static let name = "kafka"
     /// The broker of the tests is not killed: it forgets what it has acknowledged in the last second, and open transactions.
-    package static let faults = KafkaSinkScenario.faults + DisturbedDatabase.faults + [.brokerCut]
+    package static let faults = KafkaSinkScenario.faults + DisturbedDatabase.faults
     package static var isAvailable: Bool { KafkaSinkScenario.isAvailable }
 
     private let folder: TemporaryFolder
     private let broker: PrivateBroker
-    private let proxy: CuttingProxy
     private let database: DisturbedDatabase
     private let rows: Int
     private var feed: ChildProcess?
@@ -25,20 +24,14 @@ package final class KafkaScenario: Scenario {
         folder = try TemporaryFolder()
         broker = try PrivateBroker()
         database = try DisturbedDatabase()
-        proxy = try CuttingProxy(to: broker.port, isKafka: true)
         let admin = try KafkaTestAdmin(broker.address)
         for topic in ["in", "out"] { try admin.createTopic(topic, partitions: 4) }
-    }
-
-    deinit {
-        proxy.close()
-        feed = nil
     }
 
     package var pipeline: String { "\(Repository.root)/Tests/Resources/chaos/kafka.yaml" }
 
     package var environment: [String: String?] {
-        ["KAFKA": "127.0.0.1:\(proxy.port)", "PG_URL": database.url, "TOPIC_IN": "in", "TOPIC_OUT": "out"]
+        ["KAFKA": broker.address, "PG_URL": database.url, "TOPIC_IN": "in", "TOPIC_OUT": "out"]
     }
 
     /// The input goes on for ever while faults happen; in the end it is what is there.
@@ -63,7 +56,8 @@ package final class KafkaScenario: Scenario {
         environment["RATE"] = "\(feedRate)/s"
         environment["CHECKPOINT_PATH"] = folder.path + "/feed"
         feed = try ChildProcess(
-            Repository.program("dataflow"), ["run", "\(Repository.root)/Tests/Resources/chaos/kafka-feed.yaml"],
+            Repository.program("dataflow"),
+            ["run", "\(Repository.root)/Tests/Resources/chaos/kafka-feed.yaml", "--parallelism", "1"],
             environment: environment)
     }
 
@@ -73,7 +67,6 @@ package final class KafkaScenario: Scenario {
             feed?.send(SIGKILL)
             _ = feed?.wait(timeout: .seconds(10))
             try startFeed()
-        case .brokerCut: proxy.cut()
         default: try database.begin(fault)
         }
     }
@@ -82,7 +75,7 @@ package final class KafkaScenario: Scenario {
 
     package func output() throws -> [String: [String]] {
         var found = try database.rows(of: ["rows", "windows"])
-        found["topic"] = try broker.messages("out").sorted()
+        for topic in ["in", "out"] { found["topic \(topic)"] = try broker.messages(topic).sorted() }
         return found
     }
 }

@@ -96,7 +96,8 @@ package final class OpenFoodScenario: Scenario {
 
     package func arguments(rate: Int?) -> [String] {
         [
-            "nodes.pages.rate_limit=\(rate.map { max(2, $0 / 1000) } ?? 10_000)/s", "nodes.pages.timeout=2s", "checkpoint.interval=100ms",
+            "nodes.pages.rate_limit=\(rate.map { max(2, $0 / 1000) } ?? 10_000)/s", "nodes.pages.timeout=2s",
+            "checkpoint.interval=100ms",
             "restart.attempts=1000", "restart.backoff=20ms", "restart.max_backoff=200ms",
         ].flatMap { ["--set", $0] }
     }
