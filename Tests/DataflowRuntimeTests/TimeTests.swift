@@ -114,7 +114,8 @@ private final class WaitingSink: Sink {
         while !diary.all.contains("10") { await Task.yield() }
         script.resume()
         #expect(try await summary.outcome == .finished)
-        #expect(diary.all == ["10", "30", "end", "finish"])
+        // On a slow machine the second until the tick may pass, too.
+        #expect(diary.all.filter { $0 != "tick" } == ["10", "30", "end", "finish"])
     }
 
     @Test func `ticks go by the clock that the runner was given`() async throws {
