@@ -10,17 +10,19 @@ package final class CuttingProxy: Sendable {
     /// Where the program connects to, on 127.0.0.1.
     package let port: UInt16
     private let target: UInt16
+    private let isKafka: Bool
     private let listener: Int32
     private let connections = Mutex<Set<Int32>>([])
 
-    /// - Parameter port: where to listen; 0: any free port.
-    package init(to target: UInt16, port: UInt16 = 0) throws {
+    /// - Parameter isKafka: the server speaks Kafka's protocol, and where it tells its own address the proxy's is put.
+    package init(to target: UInt16, isKafka: Bool = false) throws {
         self.target = target
+        self.isKafka = isKafka
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         self.listener = listener
         var one: Int32 = 1
         setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
-        var address = CuttingProxy.address(port)
+        var address = CuttingProxy.address(0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isBound = CuttingProxy.with(&address) { pointer in
             bind(listener, pointer, length) == 0 && listen(listener, 128) == 0
@@ -29,7 +31,7 @@ package final class CuttingProxy: Sendable {
         guard isBound else {
             let reason = String(cString: strerror(errno))
             Glibc.close(listener)
-            throw ChildProcess.Failure(description: "no proxy on port \(port): \(reason)")
+            throw ChildProcess.Failure(description: "no proxy: \(reason)")
         }
         self.port = UInt16(bigEndian: address.sin_port)
         try CuttingProxy.thread { [self] in accept() }
@@ -70,7 +72,11 @@ package final class CuttingProxy: Sendable {
             for (from, to) in [(client, server), (server, client)] {
                 do {
                     try CuttingProxy.thread { [self] in
-                        CuttingProxy.pump(from, to)
+                        if isKafka, from == server {
+                            pumpAnswers(from, to)
+                        } else {
+                            CuttingProxy.pump(from, to)
+                        }
                         end(pair)
                     }
                 } catch { end(pair) }
@@ -104,19 +110,61 @@ package final class CuttingProxy: Sendable {
         }
     }
 
+    /// Kafka's answers, whole ones: a broker's address is its host's text and behind it the port, four bytes.
+    private func pumpAnswers(_ from: Int32, _ to: Int32) {
+        let host = Array("127.0.0.1".utf8)
+        let own = host + CuttingProxy.bytes(UInt32(target))
+        let replacement = host + CuttingProxy.bytes(UInt32(port))
+        while let size = CuttingProxy.receive(4, from) {
+            guard var answer = CuttingProxy.receive(Int(size.reduce(0) { $0 << 8 | UInt32($1) }), from) else { return }
+            var at = 0
+            while let found = answer[at...].firstIndex(of: own[0]), found + own.count <= answer.count {
+                if answer[found..<found + own.count].elementsEqual(own) {
+                    answer.replaceSubrange(found..<found + own.count, with: replacement)
+                }
+                at = found + 1
+            }
+            guard (size + answer).withUnsafeBytes({ CuttingProxy.sendAll($0, to) }) else { return }
+        }
+    }
+
+    private static func bytes(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+
+    /// Exactly so many bytes; nil at the end.
+    private static func receive(_ count: Int, _ from: Int32) -> [UInt8]? {
+        var isWhole = true
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            while filled < count {
+                let part = recv(from, buffer.baseAddress.map { $0 + filled }, count - filled, 0)
+                if part < 0, errno == EINTR { continue }
+                guard part > 0 else {
+                    isWhole = false
+                    return
+                }
+                filled += part
+            }
+        }
+        return isWhole ? bytes : nil
+    }
+
+    private static func sendAll(_ bytes: UnsafeRawBufferPointer, _ to: Int32) -> Bool {
+        var sent = 0
+        while sent < bytes.count {
+            let part = send(to, bytes.baseAddress.map { $0 + sent }, bytes.count - sent, Int32(MSG_NOSIGNAL))
+            if part < 0, errno == EINTR { continue }
+            guard part > 0 else { return false }
+            sent += part
+        }
+        return true
+    }
+
     private static func pump(_ from: Int32, _ to: Int32) {
         withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { buffer in
             while true {
                 let count = recv(from, buffer.baseAddress, buffer.count, 0)
                 if count < 0, errno == EINTR { continue }
                 guard count > 0 else { return }
-                var sent = 0
-                while sent < count {
-                    let part = send(to, buffer.baseAddress.map { $0 + sent }, count - sent, Int32(MSG_NOSIGNAL))
-                    if part < 0, errno == EINTR { continue }
-                    guard part > 0 else { return }
-                    sent += part
-                }
+                guard sendAll(UnsafeRawBufferPointer(rebasing: buffer[..<count]), to) else { return }
             }
         }
     }

@@ -20,6 +20,8 @@ package enum Fault: Hashable, Sendable {
         case backendTerminated = "backend-terminated"
         /// PostgreSQL is stopped for a while.
         case databaseDown = "database-down"
+        /// All connections to the broker are cut between program and broker.
+        case brokerCut = "broker-cut"
     }
 
     case kill
@@ -30,6 +32,7 @@ package enum Fault: Hashable, Sendable {
     case connectionCut
     case backendTerminated
     case databaseDown(Duration)
+    case brokerCut
 
     package var kind: Kind {
         switch self {
@@ -41,6 +44,7 @@ package enum Fault: Hashable, Sendable {
         case .connectionCut: .connectionCut
         case .backendTerminated: .backendTerminated
         case .databaseDown: .databaseDown
+        case .brokerCut: .brokerCut
         }
     }
 
@@ -48,7 +52,7 @@ package enum Fault: Hashable, Sendable {
     package var lasting: Duration? {
         switch self {
         case .slowDisk(_, let time), .diskFull(let time), .databaseDown(let time): time
-        case .kill, .stop, .clockJump, .connectionCut, .backendTerminated: nil
+        case .kill, .stop, .clockJump, .connectionCut, .backendTerminated, .brokerCut: nil
         }
     }
 
@@ -65,6 +69,7 @@ package enum Fault: Hashable, Sendable {
         case .connectionCut: return .connectionCut
         case .backendTerminated: return .backendTerminated
         case .databaseDown: return .databaseDown(milliseconds(50...1000))
+        case .brokerCut: return .brokerCut
         }
     }
 }

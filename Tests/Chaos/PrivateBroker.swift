@@ -11,6 +11,8 @@ final class PrivateBroker {
         address = try PrivateBroker.script("start", folder.path + "/kafka", "0")
     }
 
+    var port: UInt16 { address.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
+
     deinit { _ = try? PrivateBroker.script("remove", folder.path + "/kafka") }
 
     private static func script(_ words: String...) throws -> String {
