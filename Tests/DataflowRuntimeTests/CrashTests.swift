@@ -139,7 +139,7 @@ import Testing
 
 @Suite struct `Snapshots in parts` {
     /// A sink that takes nothing until its commit fills the channel behind an operator whose state the commit waits for.
-    @Test(.timeLimit(.minutes(1)), arguments: [1, 3])
+    @Test(.timeLimit(.minutes(5)), arguments: [1, 3])
     func `are read on while a sink waits for the checkpoint`(parallelism: Int) async throws {
         try await IncrementalTable.$limits.withValue(.init(whole: 0, part: 16)) {
             let folder = try TemporaryDirectory()
