@@ -52,8 +52,13 @@ fi
 # shellcheck disable=SC2086 # CHECKS is a list of words
 "$SWIFT" build --build-tests --scratch-path "$SCRATCH" $CHECKS 9>&-
 
+# What failed stands at the end once more: thousands of lines lie between a failure and the last one.
 run() {
-    "$SWIFT" test --skip-build --scratch-path "$SCRATCH" --disable-xctest "$@" 9>&-
+    local log=.dataflow/test.log
+    "$SWIFT" test --skip-build --scratch-path "$SCRATCH" --disable-xctest "$@" 9>&- 2>&1 | tee "$log" && return
+    echo "test: failed, the whole output is in $log:"
+    grep -A 20 -E '(✘|↳) |recorded an issue|[Ff]atal error|Sanitizer' "$log" | grep -vE '^(◇|✔)|^--$' | head -200
+    return 1
 }
 if [ ${#filter[@]} -gt 0 ]; then
     run "${filter[@]}"
