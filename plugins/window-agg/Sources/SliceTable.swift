@@ -8,24 +8,6 @@ import DataflowOperator
 /// merging its slices one after the other at the groups' numbers: k slices of a key cost k merges and no look-up. A slice
 /// that goes is a list whose numbers are free; only a group that is in no other slice leaves the table of keys.
 final class SliceTable {
-    /// The windows that some rows enter, and their states.
-    final class Slice {
-        let first: Int64
-        let last: Int64
-        fileprivate(set) var ids: [Int32] = []
-        fileprivate let states = SliceStates()
-
-        fileprivate init(_ first: Int64, _ last: Int64) {
-            self.first = first
-            self.last = last
-        }
-    }
-
-    private struct Bounds: Hashable {
-        var first: Int64
-        var last: Int64
-    }
-
     /// States of some slices.
     typealias Selection = [(slice: Slice, ids: [Int32])]
 
@@ -50,20 +32,14 @@ final class SliceTable {
     // By group: how many states it has, whether it is in the window being made.
     private var uses = Cells<Int32>(0)
     private var isGathered = Cells<Bool>(false)
-    private var slots: [Slice?] = []
-    /// By slot: the places of the slice's states, if it has some for all groups.
-    private var places = Cells<UnsafeMutablePointer<Int32>?>(nil)
-    private var freeSlots: [Int32] = []
-    private var slotByBounds: [Bounds: Int32] = [:]
-    /// The least last window of a slice.
-    private var earliestLast = Int64.max
+    private var slots = SliceSlots()
 
     /// All bytes of memory.
     var memoryByteCount: Int {
         let own = keys.byteCount(beforeAdding: 1 << 16) + states.memoryByteCount + (room?.memoryByteCount ?? 0)
         // Beside the states: slice, group and place in its slice's list; beside the groups: two marks.
         let beside = Int(stateBound) * 12 + keys.upperBound * 5
-        return slots.reduce(own + beside) { $0 + ($1?.states.byteCount ?? 0) }
+        return own + beside + slots.byteCount
     }
 
     init(_ shape: PartialShape, _ grid: WindowGrid) {
@@ -77,13 +53,13 @@ final class SliceTable {
     }
 
     var schema: Schema { rowState.schema }
-    var isEmpty: Bool { slotByBounds.isEmpty }
+    var isEmpty: Bool { slots.isEmpty }
     /// The numbers of groups and of states are below these.
     var bounds: (groups: Int, states: Int) { (keys.upperBound, Int(stateBound)) }
 
     /// The slices with rows, in the order of time.
     var slices: [Slice] {
-        slots.compactMap { $0 }.sorted { ($0.last, $0.first) < ($1.last, $1.first) }
+        slots.all.sorted { ($0.last, $0.first) < ($1.last, $1.first) }
     }
 
     // MARK: Taking in
@@ -92,71 +68,15 @@ final class SliceTable {
     /// - Returns: each row's state.
     func merge(_ columns: ArraySlice<Column>, count: Int) -> [Int32] {
         let groupColumns = columns.prefix(rowState.groupCount)
-        let numbers = keys.findOrInsert(Array(groupColumns.dropFirst(windowColumnCount)), count: count)
-        uses.grow(to: keys.upperBound)
-        let ids = find(numbers, slots(of: groupColumns, count: count))
-        table.willChange(ids, read)
-        ids.withUnsafeBufferPointer { states.merge(columns.dropFirst(groupColumns.count), $0) }
-        return ids
-    }
-
-    /// A slice that was found for a row.
-    private struct Recent {
-        var first: Int64 = 0
-        var last: Int64 = 0
-        var slot: Int32 = -1
-    }
-
-    /// The slot of each row's slice; its ``places`` have one for each group.
-    private func slots(of groupColumns: ArraySlice<Column>, count: Int) -> [Int32] {
         guard let firsts = groupColumns.first?.int64Values,
             let lasts = groupColumns.dropFirst(windowColumnCount - 1).first?.int64Values
         else { preconditionFailure("states of windows without the windows' columns") }
-        return [Int32](unsafeUninitializedCapacity: count) { found, used in
-            withUnsafeTemporaryAllocation(of: Recent.self, capacity: 64) { recent in
-                recent.initialize(repeating: Recent())
-                firsts.withUnsafeBufferPointer { firsts in
-                    lasts.withUnsafeBufferPointer { lasts in
-                        for i in 0..<count {
-                            let (first, last) = (firsts[i], lasts[i])
-                            // The slices of neighbouring rows differ, but there are few: a product's high bits tell them apart.
-                            let mixed = UInt64(bitPattern: first &+ last &* 3) &* 0x9E37_79B9_7F4A_7C15
-                            let place = Int(truncatingIfNeeded: mixed >> 58)
-                            if recent[place].slot < 0 || recent[place].first != first || recent[place].last != last {
-                                recent[place] = Recent(first: first, last: last, slot: slot(first, last))
-                            }
-                            found[i] = recent[place].slot
-                        }
-                    }
-                }
-            }
-            used = count
-        }
-    }
-
-    /// The slot of a slice, which is made where there is none.
-    private func slot(_ first: Int64, _ last: Int64) -> Int32 {
-        let bounds = Bounds(first: first, last: last)
-        let slot: Int32
-        if let known = slotByBounds[bounds] {
-            slot = known
-        } else {
-            if let free = freeSlots.popLast() {
-                slot = free
-            } else {
-                slot = Int32(truncatingIfNeeded: slots.count)
-                slots.append(nil)
-                places.grow(to: slots.count)
-            }
-            slots[Int(slot)] = Slice(first, last)
-            slotByBounds[bounds] = slot
-            earliestLast = min(earliestLast, last)
-        }
-        if let states = slots[Int(slot)]?.states {
-            states.prepare(for: keys.upperBound)
-            places[slot] = states.dense
-        }
-        return slot
+        let numbers = keys.findOrInsert(Array(groupColumns.dropFirst(windowColumnCount)), count: count)
+        uses.grow(to: keys.upperBound)
+        let ids = find(numbers, slots.find(firsts, lasts, groups: keys.upperBound))
+        table.willChange(ids, read)
+        ids.withUnsafeBufferPointer { states.merge(columns.dropFirst(groupColumns.count), $0) }
+        return ids
     }
 
     /// The state of each row, by its group and its slice's slot; new ones are entered in their slices' lists.
@@ -165,7 +85,7 @@ final class SliceTable {
         let ids = [Int32](unsafeUninitializedCapacity: numbers.count) { ids, used in
             for i in 0..<numbers.count {
                 let (number, slot) = (numbers[i], rowSlots[i])
-                guard let places = places[slot] else {
+                guard let places = slots.places[slot] else {
                     ids[i] = findSparse(number, slot, &new)
                     continue
                 }
@@ -183,7 +103,7 @@ final class SliceTable {
         while start < new.count {
             let slot = slotOf[new[start]]
             let end = new[start...].firstIndex { slotOf[$0] != slot } ?? new.count
-            if let slice = slots[Int(slot)] {
+            if let slice = slots[slot] {
                 slice.ids += new[start..<end]
                 slice.states.count = slice.ids.count
             }
@@ -195,13 +115,13 @@ final class SliceTable {
     /// The same where the slice has no place for each group.
     @inline(never)
     private func findSparse(_ number: Int32, _ slot: Int32, _ new: inout [Int32]) -> Int32 {
-        guard let slice = slots[Int(slot)] else { preconditionFailure("a row's slice is not there") }
+        guard let slice = slots[slot] else { preconditionFailure("a row's slice is not there") }
         let found = slice.states.state(of: number)
         if found >= 0 { return found }
         let id = makeState(number, slot)
         new.append(id)
         slice.states.insert(number, id, upperBound: keys.upperBound)
-        places[slot] = slice.states.dense
+        slots.notePlaces(slot)
         return id
     }
 
@@ -247,17 +167,19 @@ final class SliceTable {
 
     /// The first window from `start` on that has rows.
     func firstWindow(from start: Int64) -> Int64? {
-        slots.lazy.compactMap { $0 }.filter { $0.last >= start }.map { max($0.first, start) }.min()
+        slots.all.filter { $0.last >= start }.map { max($0.first, start) }.min()
     }
 
     /// The last window that has rows.
-    var lastWindow: Int64? { slots.lazy.compactMap { $0?.last }.max() }
+    var lastWindow: Int64? { slots.all.map(\.last).max() }
 
     /// These states by their slices.
     func divided(_ ids: [Int32]) -> Selection {
-        var lists = [[Int32]](repeating: [], count: slots.count)
+        var lists = [[Int32]](repeating: [], count: slots.bound)
         for id in ids where slotOf[id] >= 0 { lists[Int(slotOf[id])].append(id) }
-        return zip(slots, lists).compactMap { slice, ids in slice.map { ($0, ids) } }.filter { !$0.1.isEmpty }
+        return lists.enumerated().compactMap { slot, ids in
+            ids.isEmpty ? nil : slots[Int32(truncatingIfNeeded: slot)].map { ($0, ids) }
+        }
     }
 
     /// Makes the results of a window: of all of its groups, or of those that have some of the states in `changed`.
@@ -329,19 +251,11 @@ final class SliceTable {
 
     /// Forgets the slices whose last window starts before `bound`. O(1) when there is none.
     func free(before bound: Int64) {
-        guard earliestLast < bound else { return }
-        earliestLast = .max
-        for (slot, slice) in slots.enumerated() {
-            guard let slice else { continue }
-            guard slice.last < bound else {
-                earliestLast = min(earliestLast, slice.last)
-                continue
-            }
+        let leaving = slots.leaving(before: bound)
+        guard !leaving.isEmpty else { return }
+        for (slot, slice) in leaving {
             free(slice)
-            slots[slot] = nil
-            places[Int32(truncatingIfNeeded: slot)] = nil
-            freeSlots.append(Int32(truncatingIfNeeded: slot))
-            slotByBounds[Bounds(first: slice.first, last: slice.last)] = nil
+            slots.remove(slot)
         }
         // Numbers begin at 0 again where nothing is left.
         if isEmpty { (stateBound, freeStates) = (0, []) }
@@ -375,7 +289,7 @@ final class SliceTable {
     var statesByTime: [Int32] { slices.flatMap(\.ids) }
 
     /// The last window that a state's slice is in.
-    func lastWindow(of id: Int32) -> Int64 { slots[Int(slotOf[id])]?.last ?? .min }
+    func lastWindow(of id: Int32) -> Int64 { slots[slotOf[id]]?.last ?? .min }
 
     /// The key group of each of these states.
     func keyGroups(_ ids: [Int32]) -> [UInt8] {
@@ -409,12 +323,12 @@ final class SliceTable {
     /// Columns of the window, and of the group.
     private func groupColumns(_ ids: UnsafeBufferPointer<Int32>) -> [Column] {
         let firsts = Values<Int64>(count: ids.count) { target in
-            for i in 0..<ids.count { target[i] = slots[Int(slotOf[ids[i]])]?.first ?? .min }
+            for i in 0..<ids.count { target[i] = slots[slotOf[ids[i]]]?.first ?? .min }
         }
         var columns = [Column(.timestamp, .int64(firsts))]
         if windowColumnCount == 2 {
             let lasts = Values<Int64>(count: ids.count) { target in
-                for i in 0..<ids.count { target[i] = slots[Int(slotOf[ids[i]])]?.last ?? .min }
+                for i in 0..<ids.count { target[i] = slots[slotOf[ids[i]]]?.last ?? .min }
             }
             columns.append(Column(.timestamp, .int64(lasts)))
         }
