@@ -112,13 +112,19 @@ public final class HTTPSource: Source {
                 pagination, restoring: saved.position, end: saved.end, pageCount: saved.pageCount)
             revision = saved.revision
         }
-        let nextRequest = [saved?.nextRequest, limitFile?.read()].compactMap { $0 }.max()
+        let now = now
+        let nextRequest = [saved?.nextRequest, limitFile?.read()].compactMap { $0?.restored(now) }.max()
+        if let pause = nextRequest.map({ $0 - now }), pause > .seconds(5) {
+            context.logger.info(
+                """
+                the first request waits for \(pause.components.seconds) s: the run before left it so, by its rate limit \
+                or since the server asked for a pause
+                """, metadata: ["node": "\(context.node)"])
+        }
         fetcher = PageFetcher(
             HTTPSource.fetcherSettings(config), paginator: paginator,
-            limiter: RateLimiter(
-                interval: config.rateLimit?.interval, restoring: nextRequest, now: now,
-                longestHoldOff: max(config.retry.maxRetryAfter, config.retry.maxDelay)),
-            validators: saved?.validators ?? Validators(), nextRound: saved?.nextRound)
+            limiter: RateLimiter(interval: config.rateLimit?.interval, nextStart: nextRequest),
+            validators: saved?.validators ?? Validators(), nextRound: saved?.nextRound?.restored(now))
         do throws(CurlError) { client = try HTTPClient(clientSettings) } catch {
             throw OperatorError(.engine, .withBackoff, "libcurl", error.message)
         }
@@ -180,7 +186,7 @@ public final class HTTPSource: Source {
     }
 
     private func start(_ order: PageFetcher.Order, _ client: HTTPClient) throws(OperatorError) {
-        limitFile?.write(fetcher.limiter.nextStart)
+        limitFile?.write(fetcher.limiter.nextStart, now: now)
         let url = order.redirectURL ?? pageURL.url(order.page)
         // Links and redirects may leave the configured origin; what identifies the user stays.
         let isHome = order.sendsCredentials && URLHandle(url)?.origin == origin
@@ -212,7 +218,7 @@ public final class HTTPSource: Source {
             now: now)
         let note = fetcher.completed(request.id, answer, now: now, random: .random(in: 0..<1))
         if case .retrying(let problem, let attempt, let pause) = note {
-            limitFile?.write(fetcher.limiter.nextStart)
+            limitFile?.write(fetcher.limiter.nextStart, now: now)
             context.logger.warning(
                 "\(problem.message); trying again in \(pause.wholeMilliseconds) ms",
                 metadata: ["node": "\(context.node)", "attempt": "\(attempt)"])
@@ -266,10 +272,12 @@ public final class HTTPSource: Source {
 
     public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot {
         let paginator = fetcher.paginator
+        let now = now
         return [
             HTTPSourceState(
                 position: paginator.position, end: paginator.end, pageCount: paginator.pageCount,
-                nextRequest: fetcher.limiter.nextStart, nextRound: fetcher.nextRound, revision: revision,
+                nextRequest: fetcher.limiter.nextStart.map { KeptMoment($0, keptAt: now) },
+                nextRound: fetcher.nextRound.map { KeptMoment($0, keptAt: now) }, revision: revision,
                 validators: fetcher.validators
             ).table
         ]

@@ -7,17 +7,19 @@ struct HTTPSourceState: Equatable {
     var end: Paginator.End?
     var pageCount: Int64
     /// The rate limiter's.
-    var nextRequest: Moment?
-    var nextRound: Moment?
+    var nextRequest: KeptMoment?
+    var nextRound: KeptMoment?
     var revision: String?
     var validators: Validators
 
     static let tableName = "position"
+    private static let version: UInt32 = 2
     private static let schema = Schema([
         Field("split", .string, nullable: false), Field("kind", .string, nullable: false), Field("number", .int64),
         Field("text", .string), Field("end", .string), Field("pages", .int64, nullable: false),
-        Field("next_request", .timestamp), Field("next_round", .timestamp), Field("revision", .string),
-        Field("etag", .string), Field("last_modified", .string),
+        Field("next_request", .timestamp), Field("next_request_ahead", .int64), Field("next_round", .timestamp),
+        Field("next_round_ahead", .int64), Field("revision", .string), Field("etag", .string),
+        Field("last_modified", .string),
     ])
 
     /// The state as a table of one row.
@@ -31,13 +33,15 @@ struct HTTPSourceState: Equatable {
             case .link(let link): ("link", .null, .string(link))
             }
         func value(_ text: String?) -> Value { text.map { .string($0) } ?? .null }
-        func value(_ moment: Moment?) -> Value { moment.map { .timestamp($0.microseconds) } ?? .null }
-        let row: [Value] = [
-            "pages", .string(kind), number, text, value(end?.rawValue), .int(pageCount), value(nextRequest),
-            value(nextRound), value(revision), value(validators.entityTag), value(validators.lastModified),
-        ]
+        func values(_ kept: KeptMoment?) -> [Value] {
+            kept.map { [.timestamp($0.moment.microseconds), .int($0.ahead.wholeMicroseconds)] } ?? [.null, .null]
+        }
+        let row: [Value] =
+            ["pages", .string(kind), number, text, value(end?.rawValue), .int(pageCount)]
+            + values(nextRequest) + values(nextRound)
+            + [value(revision), value(validators.entityTag), value(validators.lastModified)]
         return StateTable(
-            HTTPSourceState.tableName, distribution: .split(column: 0),
+            HTTPSourceState.tableName, version: HTTPSourceState.version, distribution: .split(column: 0),
             [RecordBatch(HTTPSourceState.schema, rows: [row])])
     }
 
@@ -49,17 +53,19 @@ struct HTTPSourceState: Equatable {
         else {
             return nil
         }
-        guard table.version == 1, batch.schema == HTTPSourceState.schema else {
+        guard table.version == HTTPSourceState.version, batch.schema == HTTPSourceState.schema else {
             throw OperatorError(
                 .user, .never, "state_version",
-                "the checkpoint's position of http-source has version \(table.version), this build reads version 1; "
-                    + "use the build that wrote it, or `--restore none` to read from the start")
+                "the checkpoint's position of http-source has version \(table.version), this build reads "
+                    + "version \(HTTPSourceState.version); use the build that wrote it, or `--restore none` to read from the start"
+            )
         }
         let row = batch.rows[0]
         func text(_ column: Int) -> String? { if case .string(let text) = row[column] { text } else { nil } }
         func number(_ column: Int) -> Int64? { if case .int(let number) = row[column] { number } else { nil } }
-        func moment(_ column: Int) -> Moment? {
-            if case .timestamp(let at) = row[column] { Moment(microseconds: at) } else { nil }
+        func moment(_ column: Int) -> KeptMoment? {
+            guard case .timestamp(let at) = row[column], let ahead = number(column + 1) else { return nil }
+            return KeptMoment(Moment(microseconds: at), ahead: .microseconds(ahead))
         }
         switch (text(1), number(2), text(3)) {
         case ("offset", let offset?, _): position = .offset(offset)
@@ -71,14 +77,14 @@ struct HTTPSourceState: Equatable {
         end = text(4).flatMap(Paginator.End.init(rawValue:))
         pageCount = number(5) ?? 0
         nextRequest = moment(6)
-        nextRound = moment(7)
-        revision = text(8)
-        validators = Validators(entityTag: text(9), lastModified: text(10))
+        nextRound = moment(8)
+        revision = text(10)
+        validators = Validators(entityTag: text(11), lastModified: text(12))
     }
 
     init(
-        position: Paginator.Position, end: Paginator.End?, pageCount: Int64, nextRequest: Moment?, nextRound: Moment?,
-        revision: String?, validators: Validators
+        position: Paginator.Position, end: Paginator.End?, pageCount: Int64, nextRequest: KeptMoment?,
+        nextRound: KeptMoment?, revision: String?, validators: Validators
     ) {
         self.position = position
         self.end = end

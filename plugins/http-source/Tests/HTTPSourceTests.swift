@@ -418,8 +418,9 @@ private func error(_ config: HTTPSourceConfig) async throws -> OperatorError? {
     @Test func `the state is read as it was written`() throws {
         let states = [Paginator.Position.start, .offset(7), .page(3), .cursor("ü"), .link("http://x/?a=1")].map {
             HTTPSourceState(
-                position: $0, end: .total, pageCount: 9, nextRequest: Moment(microseconds: 5), nextRound: nil,
-                revision: "r", validators: Validators(entityTag: "t", lastModified: nil))
+                position: $0, end: .total, pageCount: 9,
+                nextRequest: KeptMoment(Moment(microseconds: 5), ahead: .seconds(3)), nextRound: nil, revision: "r",
+                validators: Validators(entityTag: "t", lastModified: nil))
         }
         for state in states { #expect(try HTTPSourceState([state.table].throughCheckpoint()) == state) }
         #expect(try HTTPSourceState([]) == nil)

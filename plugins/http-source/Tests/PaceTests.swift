@@ -27,14 +27,12 @@ private func at(_ seconds: Double) -> Moment { Moment(microseconds: Int64(second
         #expect(limiter.earliestStart(at(30)) == at(30))
     }
 
-    @Test func `the limit holds across a restart, and a wall clock that was set back does not stop the node`() {
-        func restored(_ next: Double) -> Moment {
-            RateLimiter(interval: .seconds(2), restoring: at(next), now: at(10), longestHoldOff: .seconds(60))
-                .earliestStart(at(10))
-        }
-        #expect(restored(11) == at(11))
-        #expect(restored(5) == at(10))
-        #expect(restored(5000) == at(70))
+    @Test func `the limit holds across a restart, and a wall clock that was set back stops nobody`() {
+        let kept = KeptMoment(at(11), keptAt: at(9))
+        #expect(RateLimiter(interval: .seconds(2), nextStart: kept.restored(at(10))).earliestStart(at(10)) == at(11))
+        #expect(kept.restored(at(12)) == at(11))
+        #expect(kept.restored(at(5)) == at(7))
+        #expect(KeptMoment(at(11), keptAt: at(20)).restored(at(5)) == at(5))
     }
 
     @Test func `the file keeps the next start`() throws {
@@ -42,10 +40,10 @@ private func at(_ seconds: Double) -> Moment { Moment(microseconds: Int64(second
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
         #expect(RateLimitFile(directory: directory.path)?.read() == nil)
-        RateLimitFile(directory: directory.path)?.write(at(1_700_000_000))
-        #expect(RateLimitFile(directory: directory.path)?.read() == at(1_700_000_000))
-        RateLimitFile(directory: directory.path)?.write(at(5))
-        #expect(RateLimitFile(directory: directory.path)?.read() == at(5))
+        RateLimitFile(directory: directory.path)?.write(at(1_700_000_000), now: at(1_699_999_998))
+        #expect(RateLimitFile(directory: directory.path)?.read() == KeptMoment(at(1_700_000_000), ahead: .seconds(2)))
+        RateLimitFile(directory: directory.path)?.write(at(5), now: at(6))
+        #expect(RateLimitFile(directory: directory.path)?.read() == KeptMoment(at(5), ahead: .zero))
         #expect(RateLimitFile(directory: "/nonexistent") == nil)
     }
 }

@@ -18,6 +18,29 @@ struct Moment: Sendable, Hashable, Comparable {
     }
 }
 
+/// A moment ahead of one run, as a later run finds it in what was kept.
+///
+/// It is never further away than it was when it was kept: a wall clock that was ahead then and has been set back since
+/// makes nobody wait for it to get there again.
+struct KeptMoment: Sendable, Hashable {
+    var moment: Moment
+    /// From when it was kept to the moment.
+    var ahead: Duration
+
+    init(_ moment: Moment, keptAt now: Moment) {
+        self.moment = moment
+        ahead = max(.zero, moment - now)
+    }
+
+    init(_ moment: Moment, ahead: Duration) {
+        self.moment = moment
+        self.ahead = ahead
+    }
+
+    /// The moment for a run that begins `now`.
+    func restored(_ now: Moment) -> Moment { min(moment, now + ahead) }
+}
+
 extension Duration {
     /// Rounded up, saturating.
     var wholeMicroseconds: Int64 {

@@ -18,18 +18,23 @@ final class RateLimitFile {
     }
 
     /// What was written last, by this run or a former one; nil when there is nothing readable.
-    func read() -> Moment? {
-        var bytes = [UInt8](repeating: 0, count: 20)
-        let count = pread(descriptor, &bytes, bytes.count, 0)
-        guard count == bytes.count else { return nil }
-        return Int64(String(decoding: bytes.drop { $0 == 32 }, as: UTF8.self)).map { Moment(microseconds: $0) }
+    func read() -> KeptMoment? {
+        var bytes = [UInt8](repeating: 0, count: RateLimitFile.length)
+        guard pread(descriptor, &bytes, bytes.count, 0) == bytes.count else { return nil }
+        let numbers = bytes.split(separator: 32).compactMap { Int64(String(decoding: $0, as: UTF8.self)) }
+        guard numbers.count == 2 else { return nil }
+        return KeptMoment(Moment(microseconds: numbers[0]), ahead: .microseconds(numbers[1]))
     }
 
     /// One `pwrite`, and none when nothing has changed.
-    func write(_ moment: Moment?) {
+    func write(_ moment: Moment?, now: Moment) {
         guard let moment, moment != written else { return }
-        let digits = Array(String(moment.microseconds).utf8)
-        let bytes = [UInt8](repeating: 32, count: 20 - digits.count) + digits
+        let kept = KeptMoment(moment, keptAt: now)
+        var bytes = Array("\(kept.moment.microseconds) \(kept.ahead.wholeMicroseconds)".utf8)
+        bytes += [UInt8](repeating: 32, count: RateLimitFile.length - bytes.count)
         if pwrite(descriptor, bytes, bytes.count, 0) == bytes.count { written = moment }
     }
+
+    /// Two numbers and a space between them.
+    private static let length = 41
 }

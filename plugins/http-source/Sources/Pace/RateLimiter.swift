@@ -7,15 +7,10 @@ struct RateLimiter: Sendable, Equatable {
     /// No request starts before.
     private(set) var nextStart: Moment?
 
-    init(interval: Duration?) {
+    /// - Parameter nextStart: that of a former run.
+    init(interval: Duration?, nextStart: Moment? = nil) {
         self.interval = interval
-    }
-
-    /// Goes on from a former run. A `nextStart` further away than the limit itself or `longestHoldOff` explain (the
-    /// wall clock was set back) is drawn nearer.
-    init(interval: Duration?, restoring nextStart: Moment?, now: Moment, longestHoldOff: Duration) {
-        self.interval = interval
-        self.nextStart = nextStart.map { min($0, now + max(interval ?? .zero, longestHoldOff)) }
+        self.nextStart = nextStart
     }
 
     /// When the next request may start: `now` or later.
