@@ -51,7 +51,7 @@ public final class FileSource: Source {
 
     let config: Config
     let context: OperatorContext
-    private let schema: Schema
+    let schema: Schema
     private var splits: [Split] = []
     /// All splits before this one are finished.
     private var firstOpen = 0
@@ -217,112 +217,6 @@ public final class FileSource: Source {
         guard errors.count > 0 else { return }
         context.counters.add(errors: errors.count)
         output.emit(errors.finish(), to: .errors)
-    }
-
-    func emit(_ chunk: RecordChunk, _ split: Split, into output: inout OutputBuffer) {
-        var records = chunk.records[...]
-        if config.format == .csv, config.header, chunk.position == 0 { records = records.dropFirst() }
-        while !records.isEmpty {
-            let slice = records.prefix(RecordBatch.defaultRowCount)
-            records = records.dropFirst(slice.count)
-            let batch =
-                config.format == .csv
-                ? csvBatch(chunk, slice, split) : lineBatch(chunk, slice, split)
-            context.counters.add(passed: batch.rowCount)
-            output.emit(batch)
-        }
-    }
-
-    private func lineBatch(_ chunk: RecordChunk, _ records: ArraySlice<RecordSpan>, _ split: Split) -> RecordBatch {
-        let views = Values<StringView>(count: records.count) { views in
-            chunk.buffer.withUnsafeBytes { bytes in
-                var next = 0
-                for record in records {
-                    views[next] = StringView(
-                        UnsafeRawBufferPointer(rebasing: bytes[record.offset..<record.offset + record.length]),
-                        buffer: 0, offset: record.offset)
-                    next += 1
-                }
-            }
-        }
-        let type: DataType = config.format == .text ? .string : .bytes
-        let value = Column(type, views: ViewStorage(views: views, buffers: [chunk.buffer]))
-        return batch([value], records, chunk, split)
-    }
-
-    private func batch(
-        _ values: [Column], _ records: ArraySlice<RecordSpan>, _ chunk: RecordChunk, _ split: Split
-    ) -> RecordBatch {
-        var columns = values
-        if context.usedColumns.contains("path") {
-            var builder = ViewBuilder(capacity: 1)
-            builder.append(split.path)
-            let one = builder.finishStorage()
-            columns.append(
-                Column(
-                    views: ViewStorage(
-                        views: Values(repeating: one.views[0], count: records.count), buffers: one.buffers)))
-        } else {
-            columns.append(.nulls(.string, count: records.count))
-        }
-        if context.usedColumns.contains("offset") {
-            columns.append(
-                Column(
-                    .int64,
-                    .int64(
-                        Values(count: records.count) { target in
-                            var next = 0
-                            for record in records {
-                                target[next] = chunk.position + Int64(record.offset)
-                                next += 1
-                            }
-                        })))
-        } else {
-            columns.append(.nulls(.int64, count: records.count))
-        }
-        return RecordBatch(schema, columns, rowCount: records.count, split: split.number)
-    }
-
-    private func csvBatch(_ chunk: RecordChunk, _ records: ArraySlice<RecordSpan>, _ split: Split) -> RecordBatch {
-        let fields = split.fields ?? []
-        let width = (fields.max() ?? -1) + 1
-        let delimiter = config.delimiter.utf8.first ?? 0x2C
-        var kept: [RecordSpan] = []
-        kept.reserveCapacity(records.count)
-        // The fields of all records one behind the other, `width` a record: no array a record.
-        var spans: [CSVRecord.Span] = []
-        spans.reserveCapacity(records.count * width)
-        chunk.buffer.withUnsafeBytes { bytes in
-            for record in records {
-                let raw = UnsafeRawBufferPointer(rebasing: bytes[record.offset..<record.offset + record.length])
-                if CSVRecord.split(raw, delimiter: delimiter, width: width, into: &spans) {
-                    kept.append(record)
-                } else {
-                    errors.append(
-                        code: "bad_csv",
-                        reason: "the record has an open quote or fewer than \(width) fields",
-                        position: "\(split.path):\(chunk.position + Int64(record.offset))", raw: raw)
-                }
-            }
-        }
-        let columns = fields.map { field in
-            var builder = ViewBuilder(capacity: kept.count)
-            let index = builder.adopt(chunk.buffer)
-            chunk.buffer.withUnsafeBytes { bytes in
-                for (number, record) in kept.enumerated() {
-                    let span = spans[number * width + field]
-                    let start = record.offset + span.range.lowerBound
-                    let text = UnsafeRawBufferPointer(rebasing: bytes[start..<start + span.range.count])
-                    if span.escaped {
-                        CSVRecord.unescape(text).withUnsafeBytes { builder.append($0) }
-                    } else {
-                        builder.append(text, inBuffer: index, offset: start)
-                    }
-                }
-            }
-            return builder.finish()
-        }
-        return batch(columns, kept[...], chunk, split)
     }
 
     /// Which field each column is: by the header, or by position.

@@ -24,8 +24,10 @@ private final class Folder {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    func write(_ name: String, _ text: String) throws {
-        try Data(text.utf8).write(to: URL(filePath: "\(path)/\(name)"))
+    func write(_ name: String, _ text: String) throws { try write(name, bytes: Array(text.utf8)) }
+
+    func write(_ name: String, bytes: [UInt8]) throws {
+        try Data(bytes).write(to: URL(filePath: "\(path)/\(name)"))
     }
 }
 
@@ -296,6 +298,32 @@ private func config(_ paths: [String], _ change: (inout FileSourceConfig) -> Voi
                 }))
         #expect(result.rows.map { Array($0[0...1]) } == [["x", "a, b"], ["say \"hi\"", "line\nbreak"], ["", ""]])
         #expect(result.errors.map { $0[5] } == [.bytes(Array("3".utf8))])
+    }
+
+    @Test func `text that is not UTF-8 goes to errors as it stands, and nothing else with it`() async throws {
+        let folder = try Folder()
+        try folder.write("a.txt", bytes: Array("one\n".utf8) + [0xC3, 0x28, 0x0A] + Array("grün\n".utf8) + [0xC3])
+        let lines = try await read(try await source(config(["\(folder.path)/a.txt"]) { $0.format = .text }))
+        #expect(lines.rows.map { [$0[0], $0[2]] } == [["one", 0], ["grün", 7]])
+        #expect(lines.errors.map { $0[1] } == ["not_utf8", "not_utf8"])
+        #expect(lines.errors.map { $0[5] } == [.bytes([0xC3, 0x28]), .bytes([0xC3])])
+
+        let records =
+            Array("id,name,note\n1,".utf8) + [0xFF] + Array(",x\n2,b,".utf8) + [0xFF] + Array("\n3,c,x\n".utf8)
+        try folder.write("a.csv", bytes: records)
+        let csv = try await read(
+            try await source(
+                config(["\(folder.path)/a.csv"]) {
+                    $0.format = .csv
+                    $0.columns = [Located("id"), Located("name")]
+                }))
+        #expect(csv.rows.map { Array($0[0...1]) } == [["2", "b"], ["3", "c"]])
+        #expect(csv.errors.map { $0[2] } == ["the field of column name is not UTF-8"])
+        #expect(csv.errors.map { $0[5] } == [.bytes(Array("1,".utf8) + [0xFF] + Array(",x".utf8))])
+
+        // Bytes are bytes: what reads them says what they have to be.
+        let bytes = try await read(try await source(config(["\(folder.path)/a.txt"])))
+        #expect(bytes.rows.count == 4)
     }
 
     @Test func `compressed files are read and resumed by their content`() async throws {
