@@ -2,6 +2,9 @@ import Glibc
 
 /// SIGINT, SIGTERM and SIGHUP: the first one asks for a graceful stop, the second ends the process with exit code 75.
 ///
+/// The same signal twice within half a second is one: `timeout` sends it to the process and to its group, and so does a
+/// parent that passes on the Ctrl-C which the terminal has sent to all.
+///
 /// The handler does no more than write a byte to a pipe; a thread that reads it does the rest, so what a signal leads to
 /// is ordinary code. (To block the signals and wait for them with `sigwait` does not work: Dispatch parks the main thread
 /// in `sigsuspend` with an empty mask, where they would still end the process.)
@@ -16,7 +19,7 @@ enum StopSignals {
         }
     }
 
-    /// One byte for each signal that has come. Made before a handler is in place, which then only reads the number.
+    /// One byte for each signal that has come: its number. Made before a handler is in place, which then only reads the number.
     private static let pipe: (reader: Int32, writer: Int32)? = {
         var ends: [Int32] = [-1, -1]
         guard Glibc.pipe(&ends) == 0 else { return nil }
@@ -40,9 +43,10 @@ enum StopSignals {
             { pointer in
                 guard let pointer else { return nil }
                 let listener = Unmanaged<Listener>.fromOpaque(pointer).takeRetainedValue()
-                StopSignals.wait()
+                let first = StopSignals.next()
+                let repeats = ContinuousClock.now + .milliseconds(500)
                 listener.first()
-                StopSignals.wait()
+                while let next = StopSignals.next(), next == first, ContinuousClock.now < repeats {}
                 listener.console.setLive("")
                 listener.console.line("stopped without draining; the next start goes on from the last checkpoint")
                 _exit(ExitStatus.stopped)
@@ -57,9 +61,9 @@ enum StopSignals {
         guard sigaction(signal, nil, &action) == 0 else { return }
         if signal != SIGTERM, isIgnored(action) { return }
         action = sigaction()
-        action.__sigaction_handler.sa_handler = { _ in
+        action.__sigaction_handler.sa_handler = { signal in
             let code = errno
-            var byte: UInt8 = 0
+            var byte = UInt8(truncatingIfNeeded: signal)
             if let pipe = StopSignals.pipe { _ = write(pipe.writer, &byte, 1) }
             errno = code
         }
@@ -72,10 +76,14 @@ enum StopSignals {
         unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 
-    /// Returns when a signal has come that was not waited for yet.
-    private static func wait() {
-        guard let pipe else { return }
+    /// Waits for a signal that was not waited for yet.
+    /// - Returns: its number; nil where the pipe cannot be read.
+    private static func next() -> UInt8? {
+        guard let pipe else { return nil }
         var byte: UInt8 = 0
-        while read(pipe.reader, &byte, 1) < 0, errno == EINTR {}
+        while true {
+            if read(pipe.reader, &byte, 1) == 1 { return byte }
+            guard errno == EINTR else { return nil }
+        }
     }
 }

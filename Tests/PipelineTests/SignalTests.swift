@@ -45,6 +45,13 @@ import Testing
         #expect(next.errors.contains("restored checkpoint"))
     }
 
+    @Test func `a signal that is sent twice at once, as timeout does, is one`() throws {
+        let run = try startedRun()
+        for signal in [SIGTERM, SIGTERM] { run.send(signal) }
+        #expect(run.wait(timeout: .seconds(30)) == .code(0), "\(run.errors)")
+        #expect(run.errors.contains("p: stopped at a checkpoint"))
+    }
+
     @Test func `a second signal ends the run at once with exit code 75, and the next run goes on`() throws {
         let run = try startedRun()
         // Both wait while the program is halted, so there is no time for a checkpoint between them.
