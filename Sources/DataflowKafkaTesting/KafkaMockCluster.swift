@@ -48,6 +48,13 @@ package final class KafkaMockCluster {
         }
     }
 
+    /// How the only broker answers the next two requests of a kind: an error, or none, after so many milliseconds.
+    package func answer(
+        api: Int16, _ first: (rd_kafka_resp_err_t, Int32), _ second: (rd_kafka_resp_err_t, Int32)
+    ) {
+        _ = dataflow_mock_answer_two(cluster, 1, api, first.0, first.1, second.0, second.1)
+    }
+
     /// Closes a broker's connections and takes no new ones, or takes them again. Brokers count from 1.
     package func setBroker(_ number: Int32, isUp: Bool) {
         _ = isUp ? rd_kafka_mock_broker_set_up(cluster, number) : rd_kafka_mock_broker_set_down(cluster, number)

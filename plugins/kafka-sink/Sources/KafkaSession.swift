@@ -193,7 +193,8 @@ final class KafkaSession {
             settings.set("transactional.id", marker.group)
             settings.set("transaction.timeout.ms", "\(config.transactionTimeout.nanoseconds / 1_000_000)")
         }
-        let made = try ProducerLink(settings, topic: config.topic.value, logger: logger)
+        let made = try ProducerLink(
+            settings, topic: config.topic.value, inTransactions: context.exactlyOnce, logger: logger)
         made.onRefusal = onRefusal
         made.observe = observe
         if context.exactlyOnce {

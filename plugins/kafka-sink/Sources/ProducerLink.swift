@@ -37,9 +37,13 @@ final class ProducerLink {
     /// What the marker said when this link was made.
     var marker: GroupMarker.Reading = .none
 
+    /// How long a link that has failed waits for answers to what is on its way. A transaction is aborted anyhow; without one, what
+    /// is not known to be written is sent again by the next link, and brokers know no message of another producer again.
+    private let answerWait: Duration
+
     /// Makes the client. Nothing is waited for.
     init(
-        _ settings: KafkaSettings, topic name: String, logger: Logger
+        _ settings: KafkaSettings, topic name: String, inTransactions: Bool, logger: Logger
     ) throws(OperatorError) {
         client = try KafkaClient(.producer, settings, logger: logger) { configuration in
             rd_kafka_conf_set_events(configuration, Int32(RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR))
@@ -51,6 +55,8 @@ final class ProducerLink {
         }
         self.topic = topic
         self.queue = queue
+        // A request that has no answer after librdkafka's minute may never have one.
+        answerWait = inTransactions ? .milliseconds(500) : .seconds(60)
         values = .allocate(capacity: ProducerLink.valueCount)
         values.initialize(repeating: rd_kafka_vu_t(), count: ProducerLink.valueCount)
         values[0].vtype = RD_KAFKA_VTYPE_RKT
@@ -285,7 +291,7 @@ final class ProducerLink {
         }
         // What is not sent yet would wait for ever; what is under way may tell of more messages.
         rd_kafka_purge(client.handle, RD_KAFKA_PURGE_F_QUEUE)
-        let deadline = ContinuousClock.now + .milliseconds(500)
+        let deadline = ContinuousClock.now + answerWait
         while inFlight.contains(where: { $0.pending > 0 }), ContinuousClock.now < deadline { try take(50) }
         if sawRefusals { throw Refusals(failure: failure) }
         throw self.failure ?? failure
