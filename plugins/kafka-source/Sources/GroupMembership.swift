@@ -55,6 +55,12 @@ struct GroupMembership {
         if case .awaitingCommit = revoked?.phase { revoked?.phase = .awaitingSnapshot }
     }
 
+    /// The end: what was revoked and is not given up yet, to be given up before the group is left.
+    mutating func leave() -> [KafkaPartition]? {
+        defer { revoked = nil }
+        return revoked?.partitions
+    }
+
     /// No commit is under way any more.
     mutating func commitsDone() -> [Action] {
         guard let (partitions, phase) = revoked, case .awaitingCommit = phase else { return [] }

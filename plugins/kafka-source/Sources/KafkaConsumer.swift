@@ -89,6 +89,13 @@ final class KafkaConsumer {
             KafkaPartitionList(partitions).withHandle { rd_kafka_pause_partitions(client.handle, $0) })
     }
 
+    /// Goes on with partitions that were paused before they were given up: librdkafka keeps that over an assignment.
+    func resume(_ partitions: [KafkaPartition]) throws(KafkaFailure) {
+        guard !partitions.isEmpty else { return }
+        try KafkaFailure.check(
+            KafkaPartitionList(partitions).withHandle { rd_kafka_resume_partitions(client.handle, $0) })
+    }
+
     /// Leaves the group, so that others need not wait for our session to time out. Waits until `deadline` at most.
     func leave(until deadline: ContinuousClock.Instant) {
         guard let closing = rd_kafka_queue_new(client.handle) else { return }

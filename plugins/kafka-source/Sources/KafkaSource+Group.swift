@@ -63,6 +63,7 @@ extension KafkaSource {
         do throws(OperatorError) { positions = try groupPositions(partitions, consumer) } catch {
             throw error.underlying as? KafkaFailure ?? KafkaFailure(RD_KAFKA_RESP_ERR__FAIL, error.message)
         }
+        let returned = partitions.filter(splits.wasGivenUp)
         var numbers: [Int32] = []
         for (partition, next) in positions {
             numbers.append(
@@ -71,8 +72,43 @@ extension KafkaSource {
             if let index = splits.index(of: partition) { splits[index].committed = next }
         }
         try consumer.acceptAssignment(positions)
+        try consumer.resume(returned)
         output.emit(.assigned(numbers))
         context.logger.info("Kafka: taken: \(GroupText.list(partitions))")
+    }
+
+    /// Leaves when the group has the positions of the last checkpoint: while members come and go it may refuse them for a moment.
+    func leaveGroup(_ consumer: KafkaConsumer) {
+        let deadline = ContinuousClock.now.advanced(by: .seconds(10))
+        var failures = consumer.commitFailures(waitingUntil: deadline)
+        var isLost = false
+        while !failures.isEmpty, !isLost, ContinuousClock.now < deadline {
+            splits.forgetCommitted()
+            // The membership goes on; messages are the next one's who reads from the positions.
+            consumer.consume(limit: .max, until: .now.advanced(by: .milliseconds(100))) { _ in }
+            for rebalance in consumer.client.takeRebalances() {
+                switch rebalance {
+                case .assigned(let partitions):
+                    try? consumer.acceptAssignment(partitions.map { ($0, Int64(RD_KAFKA_OFFSET_STORED)) })
+                case .revoked(let partitions, isLost: true):
+                    isLost = true
+                    _ = membership.leave()
+                    try? consumer.acceptRevocation(partitions)
+                case .revoked: _ = membership.handle(rebalance) { _ in false }
+                }
+            }
+            do throws(KafkaFailure) {
+                try consumer.commit(splits.takeUncommitted(completed))
+                failures = consumer.commitFailures(waitingUntil: deadline)
+            } catch { failures = [error] }
+        }
+        for failure in failures {
+            context.logger.warning(
+                "Kafka: the group \(groupName) has not taken the positions of the last checkpoint: \(failure); rows since the one before come again"
+            )
+        }
+        if let partitions = membership.leave() { try? consumer.acceptRevocation(partitions) }
+        consumer.leave(until: .now.advanced(by: .seconds(5)))
     }
 
     /// The group's positions; what has none begins where `start` says, and the group is told at once, so that it stays so.

@@ -34,6 +34,8 @@ public final class KafkaSource: Source {
     private var brokersAreDown = false
     /// The positions of checkpoints that are not complete yet, oldest first.
     var pendingCommits: [(checkpoint: CheckpointID, positions: [(KafkaPartition, Int64)])] = []
+    /// The positions of the last complete checkpoint.
+    var completed: [(KafkaPartition, Int64)] = []
     private var sorter = MessageSorter()
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
@@ -150,10 +152,11 @@ public final class KafkaSource: Source {
     public func checkpointCompleted(_ checkpoint: CheckpointID) async throws(OperatorError) {
         guard let consumer, let last = pendingCommits.last(where: { $0.checkpoint <= checkpoint }) else { return }
         pendingCommits.removeAll { $0.checkpoint <= checkpoint }
-        do throws(KafkaFailure) {
-            try consumer.commit(splits.takeUncommitted(last.positions))
-        } catch { reportCommits([error]) }
+        completed = last.positions
         membership.completed(checkpoint)
+        do throws(KafkaFailure) {
+            try consumer.commit(splits.takeUncommitted(completed))
+        } catch { reportCommits([error]) }
     }
 
     /// Mostly commits are for tools that show the lag: a failure is told, and the next one stands for all before it.
@@ -172,8 +175,10 @@ public final class KafkaSource: Source {
 
     public func close() async {
         guard let consumer else { return }
-        reportCommits(consumer.commitFailures(waitingUntil: .now.advanced(by: .seconds(5))))
-        if config.mode == .group { consumer.leave(until: .now.advanced(by: .seconds(5))) }
+        switch config.mode {
+        case .fixed: reportCommits(consumer.commitFailures(waitingUntil: .now.advanced(by: .seconds(5))))
+        case .group: leaveGroup(consumer)
+        }
         self.consumer = nil
     }
 }

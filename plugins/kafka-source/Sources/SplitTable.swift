@@ -77,6 +77,9 @@ struct SplitTable {
         return index
     }
 
+    /// Whether a partition was ours and is another's now.
+    func wasGivenUp(_ partition: KafkaPartition) -> Bool { places[partition].map { splits[$0].isGone } ?? false }
+
     /// The place of the partition that a message is from.
     mutating func index(of message: KafkaMessage) -> Int? {
         let key = RunKey(topic: message.pointee.rkt, partition: message.pointee.partition)

@@ -1,3 +1,4 @@
+import CKafka
 import DataflowKafka
 import DataflowKafkaTesting
 import DataflowOperator
@@ -44,6 +45,14 @@ import Testing
             if id == 1 { member.commitFailed() }
             #expect(member.commitsDone() == (id == 1 ? [] : [.giveUp([a])]))
         }
+    }
+
+    @Test func `gives up on leaving what it still held back`() {
+        var member = GroupMembership()
+        #expect(member.leave() == nil)
+        _ = member.handle(.revoked([a, b], isLost: false)) { _ in false }
+        #expect(member.leave() == [a, b])
+        #expect(member.leave() == nil)
     }
 
     @Test func `gives up at once what it has lost`() {
@@ -143,6 +152,39 @@ import Testing
     }
 
     @Test(.enabled(if: KafkaTestBroker.isThere))
+    func `read on what comes back to them`() async throws {
+        let topic = try TestTopic(partitions: 4, prefix: "group")
+        let settings = config(topic.broker, topic.name, "cooperative-sticky")
+        func send(_ numbers: Range<Int>) throws {
+            for number in numbers { try topic.producer.send(topic.name, partition: Int32(number % 4), "row \(number)") }
+            try topic.producer.flush()
+        }
+        try send(0..<40)
+        let first = try await Member(settings)
+        try await first.source.poll(untilRows: 40)
+        try await first.complete()
+        let second = try await Member(settings)
+        func takeTurns(while isOpen: () -> Bool) async throws {
+            for _ in 0..<600 where isOpen() {
+                try await first.source.poll(for: .milliseconds(25))
+                try await second.source.poll(for: .milliseconds(25))
+            }
+        }
+        // It has joined, and has been given the partitions that the first has given up.
+        try await takeTurns { second.source.output.splitEvents.count < 3 }
+        try send(40..<80)
+        try await takeTurns { first.rows.count + second.rows.count < 80 }
+        #expect(first.rows.count == 60 && second.rows.count == 20)
+        try await second.complete()
+        await second.source.close()
+        try send(80..<120)
+        try await first.source.poll(untilRows: 100)
+        #expect(Set(first.rows + second.rows).count == 120)
+        #expect(first.rows.count == 100)
+        await first.source.close()
+    }
+
+    @Test(.enabled(if: KafkaTestBroker.isThere))
     func `begin where the group stands, and at their start where it stands nowhere`() async throws {
         let topic = try TestTopic(partitions: 1, prefix: "group")
         let settings = config(topic.broker, topic.name, "cooperative-sticky")
@@ -161,5 +203,27 @@ import Testing
         try await third.source.poll(untilRows: 1)
         #expect(third.source.output.values == ["c"])
         await third.source.close()
+    }
+
+    /// With librdkafka's mock brokers, which refuse as they are told.
+    @Test func `leave only when the group has their last positions`() async throws {
+        let cluster = try #require(KafkaMockCluster())
+        cluster.createTopic("orders", partitions: 1)
+        let producer = try KafkaTestProducer(cluster.brokers)
+        for number in 0..<10 { try producer.send("orders", "row \(number)") }
+        try producer.flush()
+        let settings = config(cluster.brokers, "orders", "cooperative-sticky")
+        let first = try await Member(settings)
+        try await first.source.poll(untilRows: 10)
+        // As it is while the members' leader deals out the partitions.
+        cluster.refuse(api: 8, with: Array(repeating: RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, count: 2))
+        try await first.complete()
+        await first.source.close()
+        try producer.send("orders", "last")
+        try producer.flush()
+        let second = try await Member(settings)
+        try await second.source.poll(untilRows: 1)
+        #expect(second.source.output.values == ["last"])
+        await second.source.close()
     }
 }
