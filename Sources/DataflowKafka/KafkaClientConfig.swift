@@ -91,11 +91,32 @@ extension KafkaClientConfig {
                     field: "properties", "`sasl.mechanisms: OAUTHBEARER` needs a way to get a token",
                     hint: "set `oauth_token_file`, or `sasl.oauthbearer.method: oidc` and its properties"))
         }
+        if let problem = connection.saslProblem(mechanism) { found.append(problem) }
         return found
     }
 }
 
 extension KafkaConnectionConfig {
+    /// What librdkafka would refuse when it makes the client.
+    fileprivate func saslProblem(_ mechanism: String?) -> Diagnostic? {
+        guard properties["security.protocol"]?.lowercased().hasPrefix("sasl_") == true else { return nil }
+        switch mechanism {
+        case nil where !properties.entries.contains(where: { $0.name.hasPrefix("sasl.kerberos.") }):
+            return .error(
+                field: "properties", "`security.protocol` with SASL needs `sasl.mechanisms`",
+                hint:
+                    "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; Kerberos (GSSAPI) needs `sasl.kerberos.keytab`"
+            )
+        case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
+            let missing = ["sasl.username", "sasl.password"].filter { properties[$0] == nil }
+            guard !missing.isEmpty else { return nil }
+            return .error(
+                field: "properties", "`sasl.mechanisms` needs \(missing.map { "`\($0)`" }.joined(separator: " and "))",
+                hint: "set `sasl.username` and `sasl.password`, such as \"${KAFKA_PASSWORD}\"")
+        default: return nil
+        }
+    }
+
     /// The brokers one by one.
     package var addresses: [String] {
         brokers.elements.flatMap { $0.split { $0 == "," || $0.isWhitespace } }.map(String.init)

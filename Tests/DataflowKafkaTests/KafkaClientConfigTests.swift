@@ -30,7 +30,7 @@ private func problems(brokers: String = "a:9092", _ properties: [(String, String
         let config = try SomeConfig.schema.decode(
             node([
                 ("brokers", text("a:9092, b:9093")),
-                ("properties", node([("security.protocol", text("sasl_ssl")), ("fetch.min.bytes", text("7"))])),
+                ("properties", node([("security.protocol", text("ssl")), ("fetch.min.bytes", text("7"))])),
             ]))
         #expect(config.connection.addresses == ["a:9092", "b:9093"])
         #expect(config.connection.properties["fetch.min.bytes"] == "7")
@@ -83,5 +83,26 @@ private func problems(brokers: String = "a:9092", _ properties: [(String, String
             ])
         #expect(problems([("sasl.mechanisms", "OAUTHBEARER")], token: "/run/token") == [])
         #expect(problems([], token: "/run/token").count == 1)
+    }
+
+    @Test(arguments: [
+        ([], "`security.protocol` with SASL needs `sasl.mechanisms`"),
+        ([("sasl.mechanisms", "PLAIN")], "`sasl.mechanisms` needs `sasl.username` and `sasl.password`"),
+        (
+            [("sasl.mechanism", "SCRAM-SHA-512"), ("sasl.username", "me")],
+            "`sasl.mechanisms` needs `sasl.password`"
+        ),
+    ])
+    func `SASL without what it needs is an error of the file`(properties: [(String, String)], problem: String) {
+        #expect(problems([("security.protocol", "sasl_ssl")] + properties) == [problem])
+        #expect(problems([("security.protocol", "ssl")] + properties) == [])
+    }
+
+    @Test(arguments: [
+        [("sasl.mechanisms", "SCRAM-SHA-256"), ("sasl.username", "me"), ("sasl.password", "hunter2")],
+        [("sasl.kerberos.keytab", "/etc/me.keytab")], [("sasl.mechanisms", "GSSAPI")],
+    ])
+    func `SASL with what it needs is taken`(properties: [(String, String)]) {
+        #expect(problems([("security.protocol", "SASL_PLAINTEXT")] + properties) == [])
     }
 }
