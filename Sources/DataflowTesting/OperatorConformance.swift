@@ -38,7 +38,8 @@ public enum OperatorConformance {
     // MARK: transforms
 
     /// Opens, empty batch, nulls, counting of rows, and state: for every place between batches, a run that is checkpointed
-    /// there and restored gives what a run gives that is only checkpointed; also where the state is read while rows come in.
+    /// there and restored gives what a run gives that is only checkpointed; also where the state is read while rows come in, and
+    /// where it is put on disk, if the operator can do that.
     ///
     /// - Parameters:
     ///   - inputs: the input streams, by port.
@@ -82,6 +83,7 @@ public enum OperatorConformance {
         findings += try IncrementalTable.$limits.withValue(.init(whole: 0, part: 1)) {
             try checkParts(type, config, inputs: inputs, steps: steps)
         }
+        findings += try checkSpilling(type, config, inputs: inputs, steps: steps)
         for place in 0...batches.count {
             let straight = try OperatorHarness(type, config, inputs: inputs)
             let first = try OperatorHarness(type, config, inputs: inputs)
@@ -110,7 +112,7 @@ public enum OperatorConformance {
         return findings
     }
 
-    private struct Step {
+    struct Step {
         var batch: RecordBatch
         var port: InputPort
         var watermark: Watermark?
@@ -157,7 +159,7 @@ public enum OperatorConformance {
         return findings
     }
 
-    private static func feed<T: Transform>(_ harness: OperatorHarness<T>, _ steps: ArraySlice<Step>) throws {
+    static func feed<T: Transform>(_ harness: OperatorHarness<T>, _ steps: ArraySlice<Step>) throws {
         for step in steps {
             try harness.process(step.batch, from: step.port)
             if let watermark = step.watermark { try harness.advance(to: watermark) }
@@ -165,7 +167,7 @@ public enum OperatorConformance {
     }
 
     /// An upsert stream is what is left of it; of an append stream all rows count, in any order. Times of errors vary.
-    private static func isSame(_ left: Emitted, _ right: Emitted, _ port: OutputPort, _ stream: Stream) -> Bool {
+    static func isSame(_ left: Emitted, _ right: Emitted, _ port: OutputPort, _ stream: Stream) -> Bool {
         if let key = stream.kind.key { return left.table(key: key, port) == right.table(key: key, port) }
         let width = port == .errors ? 4 : Int.max
         return bag(left.rows(port).map { Array($0.prefix(width)) })
