@@ -245,7 +245,9 @@ let package = Package(
         .target(name: "CFaults", path: "Tests/CFaults", linkerSettings: [.linkedLibrary("dl")]),
         .target(
             name: "DataflowChaos",
-            dependencies: ["DataflowEndToEnd", "DataflowKafkaTesting", "DataflowTesting", "DataflowOperator"],
+            dependencies: [
+                "CSQLite", "DataflowEndToEnd", "DataflowKafkaTesting", "DataflowTesting", "DataflowOperator",
+            ],
             path: "Tests/Chaos", swiftSettings: settings),
         .executableTarget(
             name: "dataflow-chaos", dependencies: ["DataflowChaos", "DataflowEndToEnd", "dataflow", arguments],

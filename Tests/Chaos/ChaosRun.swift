@@ -89,10 +89,12 @@ package struct ChaosRun {
             _ = process?.wait(timeout: .seconds(60))
         }
         process = nil
+        report.differences += try scenario.shortcomings(checkpoints: checkpoints, log: nil)
         try scenario.feed(rate: nil)
         try start(rate: nil)
         try process?.succeed(within: .seconds(600))
         compare(try scenario.output(), expected)
+        report.differences += try scenario.shortcomings(checkpoints: checkpoints, log: process?.errors)
         if !report.differences.isEmpty { report.differences.append("the last run:\n\(process?.errors ?? "")") }
         process = nil
         return report

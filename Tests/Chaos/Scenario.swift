@@ -32,6 +32,12 @@ package protocol Scenario: AnyObject, SendableMetatype {
 
     /// Everything that was written, by place, in an order that does not depend on when it was written.
     func output() throws -> [String: [String]]
+    /// What did not happen that the scenario is there for. Asked when the faults are over, before the last run, and behind it.
+    ///
+    /// - Parameters:
+    ///   - checkpoints: the checkpoint folder; the program does not run.
+    ///   - log: what the last run has written to its standard error; nil before it.
+    func shortcomings(checkpoints: String, log: String?) throws -> [String]
 }
 
 extension Scenario {
@@ -40,13 +46,14 @@ extension Scenario {
     package func feed(rate: Int?) throws {}
     package func begin(_ fault: Fault) throws {}
     package func end(_ fault: Fault) throws {}
+    package func shortcomings(checkpoints: String, log: String?) throws -> [String] { [] }
 }
 
 package enum Scenarios {
     package static var all: [any Scenario.Type] {
         [
-            FilesScenario.self, PostgresScenario.self, OpenFoodScenario.self, KafkaSinkScenario.self,
-            KafkaScenario.self,
+            FilesScenario.self, SpillScenario.self, PostgresScenario.self, OpenFoodScenario.self,
+            KafkaSinkScenario.self, KafkaScenario.self,
         ]
     }
 }
@@ -65,14 +72,15 @@ package final class FilesScenario: Scenario {
 
     package func output() throws -> [String: [String]] {
         var found: [String: [String]] = [:]
-        for place in ["rows", "windows", "visits"] {
-            let path = "\(folder.path)/\(place)"
-            var lines: [String] = []
-            for name in try FileManager.default.contentsOfDirectory(atPath: path) where name.hasSuffix(".ndjson") {
-                lines += folder.text("\(place)/\(name)").split(separator: "\n").map(String.init)
-            }
-            found[place] = lines.sorted()
-        }
+        for place in ["rows", "windows", "visits"] { found[place] = try folder.lines(inPartsOf: place) }
         return found
+    }
+}
+
+extension TemporaryFolder {
+    /// The lines of all parts that a file-sink has left in a folder, sorted.
+    func lines(inPartsOf place: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: "\(path)/\(place)").filter { $0.hasSuffix(".ndjson") }
+            .flatMap { text("\(place)/\($0)").split(separator: "\n").map(String.init) }.sorted()
     }
 }
