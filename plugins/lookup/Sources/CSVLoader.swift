@@ -98,7 +98,8 @@ struct CSVLoader: TableLoader {
                 .user, .never, "bad_csv",
                 "\(path): row \(before + bad + 1) has an open quote or fewer than \(width) fields")
         }
-        return zip(shape.columns, fields).map { column, field in
+        var wrong: (row: Int, column: String)?
+        let columns = zip(shape.columns, fields).map { column, field in
             var builder = ViewBuilder(capacity: records.count)
             let index = builder.adopt(chunk.buffer)
             let emptyIsNull = column.type != .string && column.type != .bytes
@@ -107,6 +108,7 @@ struct CSVLoader: TableLoader {
                     let span = spans[number * width + field]
                     let start = record.offset + span.range.lowerBound
                     let text = UnsafeRawBufferPointer(rebasing: bytes[start..<start + span.range.count])
+                    if column.type == .string, wrong == nil, !isValidUTF8(text) { wrong = (number, column.name) }
                     if text.isEmpty, emptyIsNull {
                         builder.appendNull()
                     } else if span.escaped {
@@ -118,5 +120,11 @@ struct CSVLoader: TableLoader {
             }
             return builder.finish(column.type == .bytes ? .bytes : .string)
         }
+        if let wrong {
+            throw OperatorError(
+                .user, .never, "bad_lookup_value",
+                "\(path): row \(before + wrong.row + 1), column `\(wrong.column)`: the text is not UTF-8")
+        }
+        return columns
     }
 }

@@ -185,6 +185,15 @@ import Testing
         #expect(error?.message.contains(file.path) == true)
     }
 
+    @Test func `text in the table that is not UTF-8 is refused`() throws {
+        file.write(bytes: Array("code,name,vat\nde,a,1\nfr,".utf8) + [0xE9] + Array(",2\n".utf8))
+        let error = #expect(throws: OperatorError.self) {
+            try OperatorHarness(Lookup.self, file.config(), input: Stream(orders))
+        }
+        #expect(error?.code.rawValue == "bad_lookup_value")
+        #expect(error?.message == "\(file.path): row 2, column `name`: the text is not UTF-8")
+    }
+
     @Test func `of duplicates the first counts where that is wanted`() throws {
         file.write("code,name,vat\nde,a,1\nfr,b,1\nde,c,1\n")
         let harness = try OperatorHarness(

@@ -25,9 +25,11 @@ final class TableFile {
         "code,name,vat\nde,Germany,19.00\nfr,\"France, la \"\"douce\"\"\",20.00\nch,Switzerland,8.10\n"
 
     /// Replaces the file as a whole.
-    func write(_ text: String) {
+    func write(_ text: String) { write(bytes: Array(text.utf8)) }
+
+    func write(bytes: [UInt8]) {
         guard let file = fopen("\(path).new", "w") else { return }
-        fputs(text, file)
+        fwrite(bytes, 1, bytes.count, file)
         fclose(file)
         rename("\(path).new", path)
     }
