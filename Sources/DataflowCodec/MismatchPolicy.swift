@@ -7,6 +7,12 @@ public enum MismatchPolicy: String, ConfigEnum {
     /// The value becomes null.
     case null
 
+    public static var jsonSchema: JSONSchema {
+        JSONSchema([
+            "anyOf": [["enum": ["error", "null", .null]], ["type": "string", "pattern": "\\$\\{"]]
+        ])
+    }
+
     public init(decoding node: ConfigNode) throws(ConfigError) {
         // Unquoted, the word is YAML's null.
         let text = node.isNull ? "null" : try node.scalarText(expected: "`error` or `null`")
