@@ -114,10 +114,16 @@ package struct KafkaTestAdmin {
 
     /// What the group has committed of a partition; nil where it has nothing.
     package func committed(_ group: String, _ topic: String, _ partition: Int32) throws -> Int64? {
+        try committed(group, topic, [partition]).first?.1
+    }
+
+    /// What the group has committed of partitions, of those where it has anything.
+    package func committed(_ group: String, _ topic: String, _ partitions: [Int32]) throws -> [(Int32, Int64)] {
         let consumer = try KafkaClient(
             .consumer, KafkaSettings(brokers: client.brokers, ["group.id": group]), logger: quietLogger)
-        let found = try consumer.committed([KafkaPartition(topic, partition)], timeout: KafkaTestAdmin.timeout)
-        return found.first.map(\.offset).flatMap { $0 < 0 ? nil : $0 }
+        let found = try consumer.committed(
+            partitions.map { KafkaPartition(topic, $0) }, timeout: KafkaTestAdmin.timeout)
+        return found.filter { $0.offset >= 0 }.map { ($0.partition.number, $0.offset) }
     }
 
     private func run(_ call: (OpaquePointer) -> Void) throws {

@@ -9,7 +9,7 @@ import Synchronization
 package final class CuttingProxy: Sendable {
     /// Where the program connects to, on 127.0.0.1.
     package let port: UInt16
-    private let target: UInt16
+    let target: UInt16
     private let isKafka: Bool
     private let listener: Int32
     private let connections = Mutex<Set<Int32>>([])
@@ -72,10 +72,12 @@ package final class CuttingProxy: Sendable {
             for (from, to) in [(client, server), (server, client)] {
                 do {
                     try CuttingProxy.thread { [self] in
-                        if isKafka, from == server {
-                            pumpAnswers(from, to)
-                        } else {
+                        if !isKafka {
                             CuttingProxy.pump(from, to)
+                        } else if from == client {
+                            CuttingProxy.pumpRequests(from, to, pair.fetches)
+                        } else {
+                            pumpAnswers(from, to, pair.fetches)
                         }
                         end(pair)
                     }
@@ -89,6 +91,7 @@ package final class CuttingProxy: Sendable {
         let client: Int32
         let server: Int32
         let running: Atomic<Int>
+        let fetches = Fetches()
 
         init(client: Int32, server: Int32, running: consuming Atomic<Int>) {
             self.client = client
@@ -110,28 +113,10 @@ package final class CuttingProxy: Sendable {
         }
     }
 
-    /// Kafka's answers, whole ones: a broker's address is its host's text and behind it the port, four bytes.
-    private func pumpAnswers(_ from: Int32, _ to: Int32) {
-        let host = Array("127.0.0.1".utf8)
-        let own = host + CuttingProxy.bytes(UInt32(target))
-        let replacement = host + CuttingProxy.bytes(UInt32(port))
-        while let size = CuttingProxy.receive(4, from) {
-            guard var answer = CuttingProxy.receive(Int(size.reduce(0) { $0 << 8 | UInt32($1) }), from) else { return }
-            var at = 0
-            while let found = answer[at...].firstIndex(of: own[0]), found + own.count <= answer.count {
-                if answer[found..<found + own.count].elementsEqual(own) {
-                    answer.replaceSubrange(found..<found + own.count, with: replacement)
-                }
-                at = found + 1
-            }
-            guard (size + answer).withUnsafeBytes({ CuttingProxy.sendAll($0, to) }) else { return }
-        }
-    }
-
-    private static func bytes(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+    static func bytes(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
 
     /// Exactly so many bytes; nil at the end.
-    private static func receive(_ count: Int, _ from: Int32) -> [UInt8]? {
+    static func receive(_ count: Int, _ from: Int32) -> [UInt8]? {
         var isWhole = true
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             while filled < count {
@@ -147,7 +132,7 @@ package final class CuttingProxy: Sendable {
         return isWhole ? bytes : nil
     }
 
-    private static func sendAll(_ bytes: UnsafeRawBufferPointer, _ to: Int32) -> Bool {
+    static func sendAll(_ bytes: UnsafeRawBufferPointer, _ to: Int32) -> Bool {
         var sent = 0
         while sent < bytes.count {
             let part = send(to, bytes.baseAddress.map { $0 + sent }, bytes.count - sent, Int32(MSG_NOSIGNAL))

@@ -22,6 +22,8 @@ package enum Fault: Hashable, Sendable {
         case databaseDown = "database-down"
         /// All connections to the broker are cut between program and broker.
         case brokerCut = "broker-cut"
+        /// The broker is stopped for a while, between two transactions.
+        case brokerDown = "broker-down"
     }
 
     case kill
@@ -33,6 +35,7 @@ package enum Fault: Hashable, Sendable {
     case backendTerminated
     case databaseDown(Duration)
     case brokerCut
+    case brokerDown(Duration)
 
     package var kind: Kind {
         switch self {
@@ -45,13 +48,14 @@ package enum Fault: Hashable, Sendable {
         case .backendTerminated: .backendTerminated
         case .databaseDown: .databaseDown
         case .brokerCut: .brokerCut
+        case .brokerDown: .brokerDown
         }
     }
 
     /// How long it lasts until it is mended; nil: it is over at once.
     package var lasting: Duration? {
         switch self {
-        case .slowDisk(_, let time), .diskFull(let time), .databaseDown(let time): time
+        case .slowDisk(_, let time), .diskFull(let time), .databaseDown(let time), .brokerDown(let time): time
         case .kill, .stop, .clockJump, .connectionCut, .backendTerminated, .brokerCut: nil
         }
     }
@@ -70,6 +74,7 @@ package enum Fault: Hashable, Sendable {
         case .backendTerminated: return .backendTerminated
         case .databaseDown: return .databaseDown(milliseconds(50...1000))
         case .brokerCut: return .brokerCut
+        case .brokerDown: return .brokerDown(milliseconds(50...1000))
         }
     }
 }
@@ -77,8 +82,11 @@ package enum Fault: Hashable, Sendable {
 /// What goes wrong and when: the same for the same seed.
 package struct FaultPlan: Sendable {
     package struct Step: Sendable {
-        /// From the end of the step before.
+        /// How long after the end of the step before, or after the next checkpoint.
         package var after: Duration
+        /// The program is given time to complete a checkpoint first: otherwise, where starting takes long, it would come to nothing
+        /// else.
+        package var awaitsCheckpoint: Bool
         package var fault: Fault
         /// The program is killed while the fault lasts.
         package var killsMeanwhile: Bool
@@ -90,22 +98,21 @@ package struct FaultPlan: Sendable {
     package let steps: [Step]
 
     /// How long it takes at least.
-    var milliseconds: Int {
-        steps.reduce(0) { total, step in
-            total + Int((step.after + (step.fault.lasting ?? .zero)) / .milliseconds(1))
-        }
-    }
+    var duration: Duration { steps.reduce(.zero) { $0 + $1.after + ($1.fault.lasting ?? .zero) } }
 
-    /// - Parameter kinds: what may happen; killing as often as all others together.
+    /// - Parameter kinds: what may happen; killing as often as all others together, and of those each as often as another.
     package init(seed: UInt64, faults: Int, kinds: [Fault.Kind]) {
         self.seed = seed
         var random = SplitMix(state: seed)
         let others = kinds.filter { $0 != .kill }
+        var next: [Fault.Kind] = []
+        let all = kinds.contains(.kill) ? others + Array(repeating: .kill, count: max(1, others.count)) : others
         steps = (0..<faults).map { _ in
-            let kills = kinds.contains(.kill) && (others.isEmpty || Bool.random(using: &random))
-            let fault = Fault.drawn(kills ? .kill : others.randomElement(using: &random) ?? .kill, &random)
+            if next.isEmpty { next = all.shuffled(using: &random) }
+            let fault = Fault.drawn(next.popLast() ?? .kill, &random)
             return Step(
-                after: .milliseconds(Int.random(in: 100...900, using: &random)), fault: fault,
+                after: .milliseconds(Int.random(in: 0...600, using: &random)),
+                awaitsCheckpoint: Int.random(in: 0..<4, using: &random) > 0, fault: fault,
                 killsMeanwhile: fault.lasting != nil && kinds.contains(.kill)
                     && Int.random(in: 0..<3, using: &random) == 0,
                 parallelism: [1, 2, 4].randomElement(using: &random) ?? 1)

@@ -80,6 +80,7 @@ package final class OpenFoodScenario: Scenario {
     private let database: DisturbedDatabase
     private let api: StandInAPI
     private let products: Int
+    private static let page = 50
 
     package init(rows: Int) throws {
         // No more than fit into a plan: an API that fails often is slow.
@@ -92,12 +93,17 @@ package final class OpenFoodScenario: Scenario {
 
     package var pipeline: String { "\(Repository.root)/pipelines/openfood.yaml" }
     package var environment: [String: String?] {
-        ["OPENFOOD_URL": api.url, "PG_URL": database.url, "MAX_OFFSET": "\(products)", "BATCH_LENGTH": "100"]
+        [
+            "OPENFOOD_URL": api.url, "PG_URL": database.url, "MAX_OFFSET": "\(products)",
+            "BATCH_LENGTH": "\(OpenFoodScenario.page)",
+        ]
     }
 
-    package func arguments(rate: Int?) -> [String] {
-        [
-            "nodes.pages.rate_limit=\(rate.map { max(2, $0 / 1000) } ?? 10_000)/s", "nodes.pages.timeout=2s",
+    package func arguments(lasting: Duration?) -> [String] {
+        let pages = products / OpenFoodScenario.page
+        return [
+            "nodes.pages.rate_limit=\(lasting.map { max(1, Int(.seconds(60) * pages / $0)) } ?? 600_000)/min",
+            "nodes.pages.timeout=2s",
             "checkpoint.interval=100ms",
             "restart.attempts=1000", "restart.backoff=20ms", "restart.max_backoff=200ms",
         ].flatMap { ["--set", $0] }

@@ -11,6 +11,12 @@ final class PrivateBroker {
         address = try PrivateBroker.script("start", folder.path + "/kafka", "0")
     }
 
+    /// It writes what it holds to its disk and ends.
+    func stop() throws { _ = try PrivateBroker.script("stop", folder.path + "/kafka") }
+
+    /// At the same address as before.
+    func start() throws { _ = try PrivateBroker.script("start", folder.path + "/kafka") }
+
     var port: UInt16 { address.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 
     deinit { _ = try? PrivateBroker.script("remove", folder.path + "/kafka") }
@@ -21,12 +27,12 @@ final class PrivateBroker {
     }
 
     /// The messages of a topic that a `read_committed` reader sees, `key` and `value` with a tab between; a tombstone ends with the tab.
-    func messages(_ topic: String) throws -> [String] {
+    func messages(_ topic: String, isolation: String = "read_committed") throws -> [String] {
         let reader = try ChildProcess(
             "kcat",
             [
                 "-C", "-b", address, "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%k\t%s\n",
-                "-X", "isolation.level=read_committed",
+                "-X", "isolation.level=\(isolation)",
             ])
         return try reader.succeed(within: .seconds(120)).split(separator: "\n").map(String.init)
     }

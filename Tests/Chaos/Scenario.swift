@@ -20,11 +20,15 @@ package protocol Scenario: AnyObject, SendableMetatype {
     var pipeline: String { get }
     /// Of this life alone; `ROWS`, `CHECKPOINT_PATH` and `RATE` are set by the harness.
     var environment: [String: String?] { get }
-    /// Further words of the command line; at so many rows a second, or nil: to the end of the input, without faults.
-    func arguments(rate: Int?) -> [String]
-    /// Sees to it that input comes, where that is not the pipeline's own affair; nil: all that is left, at once.
-    func feed(rate: Int?) throws
+    /// Further words of the command line for input that lasts so long; nil: to its end, as fast as it goes, without faults.
+    func arguments(lasting: Duration?) -> [String]
+    /// Sees to it that input comes, where that is not the pipeline's own affair. Called before each fault.
+    ///
+    /// - Parameter share: of the faults, that have happened by the next call; after the last one 1: all input must be there.
+    func feed(share: Double) throws
 
+    /// Gets ready for a fault, while the program runs.
+    func prepare(_ fault: Fault) throws
     /// Lets a fault happen; what happens to the program itself is the harness's.
     func begin(_ fault: Fault) throws
     /// Mends it again.
@@ -38,15 +42,24 @@ package protocol Scenario: AnyObject, SendableMetatype {
     ///   - checkpoints: the checkpoint folder; the program does not run.
     ///   - log: what the last run has written to its standard error; nil before it.
     func shortcomings(checkpoints: String, log: String?) throws -> [String]
+    /// What ``output()`` must be: without a better way to know, what a life without faults writes.
+    static func expected(rows: Int) throws -> [String: [String]]
+    /// What else is worth knowing of this life, before the last run is `over` and behind it.
+    func remarks(over: Bool) throws -> [String]
 }
 
 extension Scenario {
     package static var isAvailable: Bool { true }
-    package func arguments(rate: Int?) -> [String] { [] }
-    package func feed(rate: Int?) throws {}
+    package func arguments(lasting: Duration?) -> [String] { [] }
+    package func feed(share: Double) throws {}
+    package func prepare(_ fault: Fault) throws {}
     package func begin(_ fault: Fault) throws {}
     package func end(_ fault: Fault) throws {}
     package func shortcomings(checkpoints: String, log: String?) throws -> [String] { [] }
+    package static func expected(rows: Int) throws -> [String: [String]] {
+        try ChaosRun.withoutFaults(Self(rows: rows), rows: rows)
+    }
+    package func remarks(over: Bool) -> [String] { [] }
 }
 
 package enum Scenarios {

@@ -9,7 +9,6 @@ package final class SpillScenario: Scenario {
 
     private let folder: TemporaryFolder
     private let rows: Int
-    private var isDisturbed = false
     private var wasOnDisk = false
 
     package init(rows: Int) throws {
@@ -20,9 +19,9 @@ package final class SpillScenario: Scenario {
     package var pipeline: String { "\(Repository.root)/Tests/Resources/chaos/spill.yaml" }
     package var environment: [String: String?] { ["OUT": folder.path] }
 
-    package func feed(rate: Int?) { isDisturbed = isDisturbed || rate != nil }
-
-    package func arguments(rate: Int?) -> [String] { isDisturbed ? [] : ["--set", "memory=4GiB"] }
+    package static func expected(rows: Int) throws -> [String: [String]] {
+        try ChaosRun.withoutFaults(SpillScenario(rows: rows), rows: rows, arguments: ["--set", "memory=4GiB"])
+    }
 
     package func output() throws -> [String: [String]] {
         var found = ["users": try users()]

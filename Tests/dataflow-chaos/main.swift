@@ -40,7 +40,7 @@ struct DataflowChaos: ParsableCommand {
                 print("\(type.name): not possible here, what it needs is missing")
                 continue
             }
-            let expected = try ChaosRun.expected(type.init(rows: rows), rows: rows)
+            let expected = try type.expected(rows: rows)
             for seed in first..<first + UInt64(max(runs, 1)) {
                 let kinds = type.faults.filter { kind.isEmpty || kind.contains($0.rawValue) }
                 let plan = FaultPlan(seed: seed, faults: faults, kinds: kinds)
@@ -55,8 +55,9 @@ struct DataflowChaos: ParsableCommand {
                     failed = true
                 }
                 if failed {
+                    let only = kind.map { " --kind \($0)" }.joined()
                     print(
-                        "again: dataflow-chaos --scenario \(type.name) --seed \(seed) --faults \(faults) --rows \(rows)"
+                        "again: dataflow-chaos --scenario \(type.name) --seed \(seed) --faults \(faults) --rows \(rows)\(only)"
                     )
                     throw ExitCode(1)
                 }
