@@ -87,6 +87,14 @@ package final class ChildProcess {
         if exit == nil { Glibc.kill(pid, signal) }
     }
 
+    /// Halts the program as SIGSTOP does, until SIGCONT; when this returns none of its threads runs any more.
+    package func halt() {
+        guard exit == nil else { return }
+        Glibc.kill(pid, SIGSTOP)
+        var info = siginfo_t()
+        while waitid(P_PID, id_t(pid), &info, WSTOPPED | WEXITED | WNOWAIT) < 0, errno == EINTR {}
+    }
+
     /// Waits until the program has ended; nil after `timeout`.
     package func wait(timeout: Duration) -> Exit? {
         if let exit { return exit }

@@ -47,7 +47,7 @@ import Testing
     {
         let first = try start(files)
         try expect("the first writes", of: first) { (try? written())?.isEmpty == false }
-        if halted { first.send(SIGSTOP) }
+        if halted { first.halt() }
         let second = try start(files)
         #expect(second.wait(timeout: .seconds(30)) == .code(75), "\(second.errors)")
         #expect(second.errors.contains("pipeline 'p' is already running (process \(first.pid) "), "\(second.errors)")
@@ -100,7 +100,7 @@ import Testing
         let table = try Table()
         let first = try start(table.sink)
         try expect("the first writes", of: first) { table.count > 0 }
-        first.send(SIGSTOP)
+        first.halt()
         try copyState()
         let before = table.count
         let second = try start(table.sink, state: "copy")
