@@ -76,13 +76,21 @@ extension TextBuffer {
             if decimals % 10 == 0 { append(decimals / 10, digits: 1) } else { append(decimals, digits: 2) }
             return
         }
-        append(value.description)
+        append(shortest: value)
     }
 
     /// Appends the shortest text that reads back as `value`.
     public mutating func append(float value: Float) {
         guard value.isFinite else { return append(value.isNaN ? "NaN" : value < 0 ? "-Infinity" : "Infinity") }
-        append(value.description)
+        append(shortest: value)
+    }
+
+    /// Appends what the `description` of a finite number is, without making a string of it.
+    @inline(__always)
+    private mutating func append(shortest value: some TextOutputStreamable) {
+        var target = FloatText(target: tail(FloatText.capacity))
+        value.write(to: &target)
+        commit(target.count)
     }
 
     /// Appends a scaled integer with its point: `(-1250, 2)` is `-12.50`. Exact.
@@ -112,5 +120,30 @@ extension TextBuffer {
             if value < 0 { append(UInt8(ascii: "-")) }
             append(UnsafeRawBufferPointer(start: at, count: end - at))
         }
+    }
+}
+
+/// Takes the text of one number. The standard library hands it over as bytes where the stream can take those, else as a
+/// string, which is allocated from sixteen bytes on.
+private struct FloatText: TextOutputStream {
+    /// The longest text is that of a small negative `Double`, 24 bytes.
+    static let capacity = 32
+
+    /// Room for ``capacity`` bytes.
+    let target: UnsafeMutablePointer<UInt8>
+    private(set) var count = 0
+
+    init(target: UnsafeMutablePointer<UInt8>) { self.target = target }
+
+    mutating func write(_ text: String) {
+        var text = text
+        text.withUTF8 { _writeASCII($0) }
+    }
+
+    mutating func _writeASCII(_ bytes: UnsafeBufferPointer<UInt8>) {
+        precondition(count + bytes.count <= FloatText.capacity, "a number of more than \(FloatText.capacity) bytes")
+        guard let source = bytes.baseAddress else { return }
+        (target + count).update(from: source, count: bytes.count)
+        count += bytes.count
     }
 }
