@@ -121,6 +121,8 @@ public struct OperatorContext: Sendable {
     public var tick: TickRequest
     /// What the state of the run may take in memory; nil where the pipeline file sets no bound.
     public var memory: MemoryBudget?
+    /// Where the subtasks of a source tell each other how far they have come.
+    public var progress: SubtaskProgress
 
     public init(
         pipeline: String, node: String, subtask: Int = 0, parallelism: Int = 1, inputs: [Stream] = [],
@@ -129,7 +131,7 @@ public struct OperatorContext: Sendable {
         eventTimeDownstream: Bool = false, lineage: String,
         generation: UInt64, restored: RestoredCheckpoint? = nil, stateDirectory: String, exactlyOnce: Bool = true,
         logger: Logger, clock: any RuntimeClock, counters: OperatorCounters = OperatorCounters(),
-        tick: TickRequest = TickRequest(), memory: MemoryBudget? = nil
+        tick: TickRequest = TickRequest(), memory: MemoryBudget? = nil, progress: SubtaskProgress? = nil
     ) {
         self.pipeline = pipeline
         self.node = node
@@ -151,5 +153,6 @@ public struct OperatorContext: Sendable {
         self.counters = counters
         self.tick = tick
         self.memory = memory
+        self.progress = progress ?? SubtaskProgress(parallelism: parallelism)
     }
 }

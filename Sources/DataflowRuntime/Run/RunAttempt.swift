@@ -21,6 +21,8 @@ struct RunAttempt: Sendable {
     let clock: any TimedClock
     let logger: Logger
     private let memory: MemoryBudget?
+    /// How far the subtasks of each task have come, by the task's number.
+    private let progress: [SubtaskProgress]
 
     private var plan: PhysicalPlan { layout.plan }
 
@@ -41,6 +43,7 @@ struct RunAttempt: Sendable {
             ?? String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
         metrics = Self.metrics(layout)
         memory = config.memory.map { MemoryBudget(limit: $0.bytes, spillingTo: session.store.spillDirectory) }
+        progress = layout.plan.tasks.map { SubtaskProgress(parallelism: $0.parallelism) }
     }
 
     private static func metrics(_ layout: RunLayout) -> RuntimeMetrics {
@@ -264,7 +267,7 @@ struct RunAttempt: Sendable {
             unreadPorts: Set(ports).subtracting(stage.routes.map(\.port)),
             eventTimeDownstream: stage.eventTimeDownstream, lineage: lineage, generation: session.generation,
             restored: restored, stateDirectory: directory, exactlyOnce: stage.node.exactlyOnce, logger: logger,
-            clock: clock, counters: metrics.counters, memory: memory)
+            clock: clock, counters: metrics.counters, memory: memory, progress: progress[task.id])
     }
 
     // MARK: ends that are not the input's

@@ -5,7 +5,8 @@ public import DataflowOperator
 ///
 /// A file is a split. The files are dealt out to the subtasks by their order; each subtask reads its own one after the
 /// other, or, where event time is declared behind it, all at once and in step (always the one of which the smallest part
-/// has been read), so that watermarks advance together. A checkpoint keeps the position behind the last record of each file.
+/// has been read; a subtask that is ahead of another gives way), so that watermarks advance together. A checkpoint keeps
+/// the position behind the last record of each file.
 ///
 /// With `follow` the files are those of a ``FileFollower``, on one subtask, and there is no end.
 public final class FileSource: Source {
@@ -170,6 +171,7 @@ public final class FileSource: Source {
             announced = true
             output.emit(.assigned(splits.filter { !$0.finished }.map(\.number)))
         }
+        if context.eventTimeDownstream, context.parallelism > 1 { keepInStep(splits) }
         guard let index = nextSplit() else { return .endOfInput }
         if splits[index].reader == nil { try openReader(index) }
         guard let reader = splits[index].reader else { return .idle }

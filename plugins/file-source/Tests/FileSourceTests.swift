@@ -33,14 +33,14 @@ private final class Folder {
 
 private func source(
     _ config: FileSourceConfig, subtask: Int = 0, of parallelism: Int = 1, inStep: Bool = false,
-    restoring state: StateSnapshot = []
+    progress: SubtaskProgress? = nil, restoring state: StateSnapshot = []
 ) async throws -> FileSource {
     let source = try FileSource(
         config,
         OperatorContext(
             pipeline: "p", node: "files", subtask: subtask, parallelism: parallelism, eventTimeDownstream: inStep,
             lineage: "l", generation: 1, stateDirectory: "/nonexistent", logger: Logger(label: "test"),
-            clock: FixedClock()))
+            clock: FixedClock(), progress: progress))
     try await source.open(restoring: state)
     return source
 }
@@ -284,6 +284,28 @@ private func config(_ paths: [String], _ change: (inout FileSourceConfig) -> Voi
         #expect(Set(result.events.dropFirst()) == [.ended(0), .ended(1)])
         let firstHalf = result.rows.prefix(3000).map { $0[0] }
         #expect(firstHalf.filter { $0 == "bbbbbbbbb" }.count > 700)
+    }
+
+    @Test func `subtasks that keep in step tell each other which part of their files they have read`() async throws {
+        let folder = try Folder()
+        try folder.write("a.txt", String(repeating: "aaaaaaaaa\n", count: 4000))
+        try folder.write("b.txt", String(repeating: "bbbbbbbbb\n", count: 2000))
+        let settings = config(["\(folder.path)/*.txt"]) {
+            $0.format = .text
+            $0.chunk = ByteSize(bytes: 4096)
+        }
+        let progress = SubtaskProgress(parallelism: 3)
+        let first = try await source(settings, of: 3, inStep: true, progress: progress)
+        let second = try await source(settings, subtask: 1, of: 3, inStep: true, progress: progress)
+        let third = try await source(settings, subtask: 2, of: 3, inStep: true, progress: progress)
+        #expect(try await read(third).ended)
+        #expect(progress.least == 0)
+        // Five chunks of 40,000 bytes, and all of the other file.
+        #expect(try await read(first, polls: 6).rows.count > 2000)
+        #expect(try await read(second).rows.count == 2000)
+        #expect(abs(progress.least - 5 * 4096.0 / 40_000) < 0.05)
+        #expect(try await read(first).ended)
+        #expect(progress.least == 1)
     }
 
     @Test func `CSV follows its header, quotes included`() async throws {
