@@ -23,13 +23,12 @@ public struct Emitted: Sendable {
         }
     }
 
-    /// `reason` and `code` of what went to the errors port.
-    public var errors: [(code: String, reason: String)] {
-        batches(.errors).flatMap { batch in
-            batch.rows.map { row in
-                guard case .string(let code) = row[1], case .string(let reason) = row[2] else { return ("", "") }
-                return (code, reason)
-            }
+    /// What went to the errors port; `raw` is empty where there are no bytes.
+    public var errors: [(code: String, reason: String, raw: String)] {
+        rows(.errors).map { row in
+            guard case .string(let code) = row[1], case .string(let reason) = row[2] else { return ("", "", "") }
+            guard case .bytes(let raw) = row[5] else { return (code, reason, "") }
+            return (code, reason, String(decoding: raw, as: UTF8.self))
         }
     }
 

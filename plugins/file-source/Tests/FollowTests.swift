@@ -49,7 +49,7 @@ private final class Follower {
     var harness: SourceHarness<FileSource>
     var lines: [String] = []
     var events: [SplitEvent] = []
-    var errors: [(code: String, reason: String)] = []
+    var errors: [(code: String, reason: String, raw: String)] = []
 
     init(
         _ folder: LogFolder, _ pattern: String = "*.log", restoring state: StateSnapshot = [],

@@ -73,21 +73,21 @@ struct Scenario {
             // Chunks of one batch, and an open transaction from the second on.
             $0.maxBatch = ByteSize(bytes: 128)
         }
-        var durable: SinkDriver.Checkpoint?
+        var durable: SinkHarness<KafkaSink>.Checkpoint?
         var isPending = false
         var lineage: UInt64 = 1
         var next = 0
         var generation: UInt64 = 1
         var number: UInt64 = 1
         var errors = 0
-        var left: SinkDriver?
+        var left: SinkHarness<KafkaSink>?
         var isOpen = false
         var wasOpen = false
         while true {
             if durable == nil { lineage = generation }
-            let driver = try SinkDriver(
-                config, Scenario.input, folder: place.folder, restoring: durable, commitPending: isPending,
-                lineage: "lineage-\(lineage)", generation: generation)
+            let driver = try SinkHarness(
+                building: KafkaSink.self, config, input: Scenario.input, restoring: durable, commitPending: isPending,
+                lineage: "lineage-\(lineage)", generation: generation, stateDirectory: place.folder)
             saboteur.watch(driver.sink)
             do {
                 isOpen = false
@@ -101,14 +101,14 @@ struct Scenario {
                     let checkpoint = try await driver.prepare(number)
                     number += 1
                     // Rows that went out of a port before the barrier are in the checkpoint.
-                    errors += driver.takeErrors().count
+                    errors += driver.take().errors.count
                     durable = checkpoint
                     isPending = true
                     next += 1
                     try await driver.commit(checkpoint)
                     isPending = false
                 }
-                await driver.sink.close()
+                await driver.close()
                 break
             } catch let error as OperatorError {
                 guard saboteur.isDone, generation == 1 else { throw error }
@@ -124,7 +124,7 @@ struct Scenario {
         if let frozen = left, wasOpen, saboteur.act == .processFrozen {
             // It wakes up: whatever it tries is refused, and nothing of it is read.
             frozen.sink.session.observe = nil
-            let failure = await SinkDriver.failure {
+            let failure = await failure {
                 try await frozen.write(RecordBatch(Scenario.schema, [.string(["zombie", "zombie"])]))
                 try await frozen.checkpoint(100)
             }
@@ -177,9 +177,9 @@ struct FailureTests {
 
     @Test func `readers see whole epochs, and nothing of an epoch before its commit`() async throws {
         let place = try Workplace()
-        let driver = try await SinkDriver(
-            place.config { $0.maxBatch = ByteSize(bytes: 4096) }, Scenario.input, folder: place.folder
-        ).open()
+        let driver = try await SinkHarness(
+            KafkaSink.self, place.config { $0.maxBatch = ByteSize(bytes: 4096) }, input: Scenario.input,
+            stateDirectory: place.folder)
         for epoch in 1...3 {
             let before = (epoch - 1) * 500
             for part in 0..<5 {
@@ -194,12 +194,13 @@ struct FailureTests {
             try await driver.commit(checkpoint)
             #expect(try place.values().count == before + 500)
         }
-        await driver.sink.close()
+        await driver.close()
     }
 
     @Test func `an epoch without rows costs no transaction`() async throws {
         let place = try Workplace()
-        let driver = try await SinkDriver(place.config(), Scenario.input, folder: place.folder).open()
+        let driver = try await SinkHarness(
+            KafkaSink.self, place.config(), input: Scenario.input, stateDirectory: place.folder)
         var steps = 0
         driver.sink.session.observe = { _ in steps += 1 }
         for number in 1...5 {
@@ -207,15 +208,15 @@ struct FailureTests {
             try await driver.checkpoint(UInt64(number))
         }
         #expect(steps == 0)
-        await driver.sink.close()
+        await driver.close()
         #expect(try place.values().isEmpty)
     }
 
     @Test func `at least once writes rows before the barrier and keeps neither log nor marker`() async throws {
         let place = try Workplace()
-        let driver = try await SinkDriver(
-            place.config { $0.value = .column("t") }, Scenario.input, folder: place.folder, exactlyOnce: false
-        ).open()
+        let driver = try await SinkHarness(
+            KafkaSink.self, place.config { $0.value = .column("t") }, input: Scenario.input,
+            stateDirectory: place.folder, exactlyOnce: false)
         try await driver.write(RecordBatch(Scenario.schema, [.string(["a", "b"])]))
         let checkpoint = try await driver.prepare(1)
         #expect(try place.values() == ["a", "b"])
@@ -223,9 +224,9 @@ struct FailureTests {
         try await driver.commit(checkpoint)
         #expect(driver.context.counters.total == 2)
         try await driver.write(RecordBatch(Scenario.schema, [.string(["c"])]))
-        try await driver.sink.idle(errors: &driver.errorsBuffer)
+        try await driver.idle()
         try await driver.checkpoint(2)
-        await driver.sink.close()
+        await driver.close()
         #expect(try place.values() == ["a", "b", "c"])
         #expect(try place.logs.isEmpty)
     }
@@ -234,21 +235,22 @@ struct FailureTests {
         let cluster = try #require(KafkaMockCluster())
         let place = try Workplace(brokers: cluster.brokers, isMade: false)
         cluster.createTopic(place.topic, partitions: 1)
-        let driver = try await SinkDriver(
+        let driver = try await SinkHarness(
+            KafkaSink.self,
             place.config {
                 $0.value = .column("t")
                 $0.linger = .zero
                 $0.maxMessage = .mebibytes(1)
                 $0.connection.properties = KafkaProperties([.init("batch.num.messages", "1")])
-            }, Scenario.input, folder: place.folder, exactlyOnce: false
-        ).open()
+            }, input: Scenario.input, stateDirectory: place.folder, exactlyOnce: false
+        )
         // The first message is refused while the second, a request of its own, is on its way for long.
         cluster.answer(api: 0, (RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 0), (RD_KAFKA_RESP_ERR_NO_ERROR, 1500))
         try await driver.write(RecordBatch(Scenario.schema, [.string(["refused at first", "slow"])]))
         try await driver.checkpoint(1)
-        await driver.sink.close()
+        await driver.close()
         #expect(try place.values() == ["slow", "refused at first"])
-        #expect(driver.takeErrors().isEmpty)
+        #expect(driver.take().errors.isEmpty)
     }
 
     @Test(arguments: [true, false])
@@ -257,13 +259,13 @@ struct FailureTests {
         let address = try #require(KafkaTestBroker.script("start", folder, "0"))
         defer { KafkaTestBroker.remove(folder) }
         let place = try Workplace(brokers: address)
-        let driver = try await SinkDriver(
+        let driver = try await SinkHarness(
+            KafkaSink.self,
             place.config {
                 $0.value = .column("t")
                 $0.maxBatch = ByteSize(bytes: 4096)
                 $0.reconnectTimeout = .seconds(120)
-            }, Scenario.input, folder: place.folder, exactlyOnce: exactlyOnce
-        ).open()
+            }, input: Scenario.input, stateDirectory: place.folder, exactlyOnce: exactlyOnce)
         func rows(_ range: Range<Int>) -> RecordBatch {
             RecordBatch(Scenario.schema, [.string(range.map { "\($0)" })])
         }
@@ -278,7 +280,7 @@ struct FailureTests {
         try await driver.write(rows(1000..<1500))
         try await driver.checkpoint(2)
         restart.wait()
-        await driver.sink.close()
+        await driver.close()
         let values = try place.values().compactMap { $0.flatMap(Int.init) }
         if exactlyOnce {
             #expect(values == Array(0..<1500))
@@ -292,10 +294,11 @@ struct FailureTests {
     private func openFailure(_ place: Workplace, _ change: (inout KafkaSinkConfig) throws -> Void) async throws
         -> OperatorError?
     {
-        let driver = try SinkDriver(place.config(change), Scenario.input, folder: place.folder)
+        let driver = try SinkHarness(
+            building: KafkaSink.self, place.config(change), input: Scenario.input, stateDirectory: place.folder)
         let started = ContinuousClock.now
-        let failure = await SinkDriver.failure { try await driver.open() }
-        await driver.sink.close()
+        let failure = await failure { try await driver.open() }
+        await driver.close()
         #expect(ContinuousClock.now - started < .seconds(25))
         return failure
     }
@@ -323,14 +326,14 @@ struct FailureTests {
         let cluster = try #require(KafkaMockCluster())
         let place = try Workplace(brokers: cluster.brokers, isMade: false)
         cluster.createTopic(place.topic, partitions: 1)
-        let driver = try await SinkDriver(
-            place.config { $0.maxBatch = ByteSize(bytes: 64) }, Scenario.input, folder: place.folder
-        ).open()
+        let driver = try await SinkHarness(
+            KafkaSink.self, place.config { $0.maxBatch = ByteSize(bytes: 64) }, input: Scenario.input,
+            stateDirectory: place.folder)
         try await driver.write(RecordBatch(Scenario.schema, [.string(["a", "b"])]))
         #expect(driver.sink.session.isInTransaction)
         cluster.setBroker(1, isUp: false)
         let started = ContinuousClock.now
-        await driver.sink.close()
+        await driver.close()
         #expect(ContinuousClock.now - started < .seconds(8))
     }
 }

@@ -27,12 +27,13 @@ struct MessageTests {
         _ change: (inout KafkaSinkConfig) throws -> Void
     ) async throws -> (messages: [KafkaMessage], errors: [(code: String, reason: String, raw: String)]) {
         let place = try Workplace()
-        let driver = try await SinkDriver(place.config(change), input, folder: place.folder).open()
+        let driver = try await SinkHarness(
+            KafkaSink.self, place.config(change), input: input, stateDirectory: place.folder)
         try await driver.write(batch)
         try await driver.checkpoint(1)
-        await driver.sink.close()
+        await driver.close()
         #expect(driver.context.counters.total == batch.rowCount)
-        return (try place.messages(), driver.takeErrors())
+        return (try place.messages(), driver.take().errors)
     }
 
     @Test func `without settings a message is a JSON object of all columns and has no key`() async throws {
@@ -130,12 +131,12 @@ struct MessageTests {
         let place = try Workplace(partitions: 4)
         let schema = Schema([Field("k", .string), Field("n", .int64)])
         let batch = RecordBatch(schema, rows: (0..<400).map { [.string("key-\($0 % 10)"), .int(Int64($0))] })
-        let driver = try await SinkDriver(
+        let driver = try await SinkHarness(
+            KafkaSink.self,
             place.config {
                 $0.key = try ExpressionText("k")
                 $0.value = .columns(["n"])
-            }, Stream(schema), folder: place.folder
-        ).open()
+            }, input: Stream(schema), stateDirectory: place.folder)
         try await driver.write(batch)
         try await driver.checkpoint(1)
         let messages = try place.messages()
@@ -148,7 +149,7 @@ struct MessageTests {
         }
         // org.apache.kafka.common.utils.Utils.murmur2("key-0"…), toPositive, modulo 4: computed by Java's definition.
         for (key, partition) in Self.javaPartitions { #expect(byKey[key]?.first?.partition == partition, "\(key)") }
-        await driver.sink.close()
+        await driver.close()
     }
 
     /// `toPositive(murmur2(key)) % 4`, by the definition in Java's client, written out here a second time.
@@ -187,15 +188,14 @@ struct MessageTests {
         let fits = 1_048_588 - 61 - 11
         for exactlyOnce in [true, false] {
             let place = try Workplace()
-            let driver = try await SinkDriver(
-                place.config { $0.value = .column("t") }, Stream(Self.text), folder: place.folder,
-                exactlyOnce: exactlyOnce
-            ).open()
+            let driver = try await SinkHarness(
+                KafkaSink.self, place.config { $0.value = .column("t") }, input: Stream(Self.text),
+                stateDirectory: place.folder, exactlyOnce: exactlyOnce)
             let texts = [10, fits, fits + 1, 20, 3_000_000].map { String(repeating: "x", count: $0) }
             try await driver.write(RecordBatch(Self.text, [.string(texts)]))
             try await driver.checkpoint(1)
             #expect(try place.values().map { $0?.count } == [10, fits, 20])
-            let errors = driver.takeErrors()
+            let errors = driver.take().errors
             #expect(errors.map(\.code) == ["message_too_large", "message_too_large"])
             #expect(errors.map(\.raw.count) == [fits + 1, 3_000_000])
             #expect(
@@ -204,7 +204,7 @@ struct MessageTests {
             )
             #expect(driver.context.counters.passed.load(ordering: .relaxed) == 3)
             #expect(driver.context.counters.errors.load(ordering: .relaxed) == 2)
-            await driver.sink.close()
+            await driver.close()
         }
     }
 
@@ -213,12 +213,12 @@ struct MessageTests {
         exactlyOnce: Bool
     ) async throws {
         let place = try Workplace()
-        let driver = try await SinkDriver(
+        let driver = try await SinkHarness(
+            KafkaSink.self,
             place.config {
                 $0.value = .column("t")
                 $0.maxMessage = .mebibytes(8)
-            }, Stream(Self.text), folder: place.folder, exactlyOnce: exactlyOnce
-        ).open()
+            }, input: Stream(Self.text), stateDirectory: place.folder, exactlyOnce: exactlyOnce)
         func texts(_ name: String, _ sizes: [Int]) -> RecordBatch {
             RecordBatch(
                 Self.text,
@@ -229,12 +229,12 @@ struct MessageTests {
         try await driver.checkpoint(1)
         try await driver.write(texts("c", [10, 1_400_000, 1_600_000]))
         try await driver.checkpoint(2)
-        await driver.sink.close()
+        await driver.close()
         // At least once, too: what was on its way when a message was refused is waited for, not sent again.
         let expected = ["a0", "a1", "a3", "a5", "b0", "b2", "c0"]
         let found = try place.values().compactMap { $0.map { String($0.prefix(2)) } }
         #expect(found == expected, "\(found)")
-        let errors = driver.takeErrors()
+        let errors = driver.take().errors
         #expect(errors.map { String($0.raw.prefix(2)) }.sorted() == ["a2", "a4", "b1", "c1", "c2"])
         #expect(errors.allSatisfy { $0.code == "message_too_large" })
         #expect(errors.first?.reason.contains("bytes, which the brokers refuse") == true)

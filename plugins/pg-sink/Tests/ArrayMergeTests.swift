@@ -56,7 +56,9 @@ struct ArrayMergeTests {
                   j jsonb, e color, ts timestamp(3), b bytea, flag bool, d numeric(20,3), primary key (id, day))
                 """)
             let stream = DataflowOperator.Stream(Self.schema, kind: .upsert(key: ["id", "day"]), deletes: true)
-            let driver = try SinkDriver(place.config("t", key: ["id", "day"]), stream, folder: place.folder)
+            let driver = try SinkHarness(
+                building: PgSink.self, place.config("t", key: ["id", "day"]), input: stream,
+                stateDirectory: place.folder)
             driver.sink.arrayRows = arrayRows
             var statements: [String] = []
             driver.sink.session.observe = { (moment) throws(PgFailure) in
@@ -67,14 +69,14 @@ struct ArrayMergeTests {
             for (number, epoch) in Self.epochs.enumerated() {
                 try await driver.write(RecordBatch(Self.schema, rows: epoch.rows, deletes: epoch.deletes))
                 try await driver.checkpoint(UInt64(number + 1))
-                reasons += driver.takeErrors().map { "\($0.code) \($0.raw)" }
+                reasons += driver.take().errors.map { "\($0.code) \($0.raw)" }
             }
             #expect(statements.contains(ArrayMerge.rowsName) == (arrayRows > 0))
             #expect(statements.contains(ArrayMerge.deletesName) == (arrayRows > 0))
             #expect(statements.contains { $0.contains("from stdin") } == (arrayRows == 0))
             tables.append(try place.rows("select * from t order by id"))
             refused.append(reasons.sorted())
-            await driver.sink.close()
+            await driver.close()
         }
         #expect(tables[0] == tables[1])
         #expect(tables[0].count == 13)
@@ -89,7 +91,8 @@ struct ArrayMergeTests {
         let place = try Workplace()
         let schema = Schema([Field("k", .string), Field("n", .int64)])
         let stream = DataflowOperator.Stream(schema, kind: .upsert(key: ["k"]), deletes: true)
-        let driver = try SinkDriver(place.config("t", key: ["k"]), stream, folder: place.folder)
+        let driver = try SinkHarness(
+            building: PgSink.self, place.config("t", key: ["k"]), input: stream, stateDirectory: place.folder)
         driver.sink.arrayRows = 3
         var copies = 0
         driver.sink.session.observe = { (moment) throws(PgFailure) in

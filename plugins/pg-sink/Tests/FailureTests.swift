@@ -111,18 +111,18 @@ struct Scenario {
     ///
     /// - Returns: the number of rows on the errors port of all runs.
     func run(_ saboteur: Saboteur?, node: String) async throws -> Int {
-        var durable: SinkDriver.Checkpoint?
+        var durable: SinkHarness<PgSink>.Checkpoint?
         var isPending = false
         var next = 0
         var generation: UInt64 = 1
         var number: UInt64 = 1
         var errors = 0
-        var frozen: [SinkDriver] = []
+        var frozen: [SinkHarness<PgSink>] = []
         while true {
-            let driver = try SinkDriver(
-                config, input, folder: place.folder, node: node, restoring: durable, commitPending: isPending,
+            let driver = try SinkHarness(
+                building: PgSink.self, config, input: input, restoring: durable, commitPending: isPending,
                 lineage: durable == nil ? "lineage-\(generation)" : "lineage-\(lineageOfDurable)",
-                generation: generation)
+                generation: generation, node: node, stateDirectory: place.folder)
             if way == .staged { driver.sink.arrayRows = 0 }
             if durable == nil { lineageOfDurable = generation }
             saboteur?.watch(driver.sink)
@@ -139,19 +139,19 @@ struct Scenario {
                     try await driver.commit(checkpoint)
                     isPending = false
                 }
-                errors += driver.takeErrors().count
-                await driver.sink.close()
+                errors += driver.take().errors.count
+                await driver.close()
                 break
             } catch let error as OperatorError {
                 guard saboteur?.isDone == true, generation == 1 else { throw error }
-                errors += driver.takeErrors().count
-                if saboteur?.act == .processFrozen { frozen.append(driver) } else { await driver.sink.close() }
+                errors += driver.take().errors.count
+                if saboteur?.act == .processFrozen { frozen.append(driver) } else { await driver.close() }
                 generation += 1
                 // An interrupted epoch's number is not used again.
                 number += 1
             }
         }
-        for driver in frozen { await driver.sink.close() }
+        for driver in frozen { await driver.close() }
         return errors
     }
 
@@ -217,10 +217,9 @@ struct FailureTests {
     @Test func `a reader sees whole epochs and never a missing table`() async throws {
         let place = try Workplace()
         let schema = Schema([Field("k", .int64, nullable: false), Field("epoch", .int64)])
-        let driver = try await SinkDriver(
-            place.config("t", key: ["k"]) { $0.maxBatch = ByteSize(bytes: 4096) },
-            Stream(schema, kind: .upsert(key: ["k"])), folder: place.folder
-        ).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t", key: ["k"]) { $0.maxBatch = ByteSize(bytes: 4096) },
+            input: Stream(schema, kind: .upsert(key: ["k"])), stateDirectory: place.folder)
         let reader = try TestServer.connect()
         func look() throws -> [String?] {
             let result = try reader.query("select count(*), min(epoch), max(epoch) from \(place.schema).t", [])
@@ -243,9 +242,8 @@ struct FailureTests {
 
     @Test func `an epoch without rows costs no transaction`() async throws {
         let place = try Workplace()
-        let driver = try await SinkDriver(
-            place.config("t"), Stream(Scenario.schema), folder: place.folder
-        ).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(Scenario.schema), stateDirectory: place.folder)
         var statements = 0
         driver.sink.session.observe = { _ in statements += 1 }
         for number in 1...5 { try await driver.checkpoint(UInt64(number)) }
@@ -265,7 +263,7 @@ struct FailureTests {
         config.maxBatch = ByteSize(bytes: 4096)
         let schema = Schema([Field("n", .int64)])
         func rows(_ range: Range<Int>) -> RecordBatch { RecordBatch(schema, rows: range.map { [.int(Int64($0))] }) }
-        let driver = try await SinkDriver(config, Stream(schema), folder: logs).open()
+        let driver = try await SinkHarness(PgSink.self, config, input: Stream(schema), stateDirectory: logs)
         try await driver.write(rows(0..<1000))
         try await driver.checkpoint(1)
         try await driver.write(rows(1000..<2000))
@@ -283,7 +281,7 @@ struct FailureTests {
         let connection = try TestServer.connect(url)
         let result = try connection.query("select count(*), count(distinct n), max(n) from t", [])
         #expect((0..<3).map { result[0, $0] } == ["3000", "3000", "2999"])
-        await driver.sink.close()
+        await driver.close()
     }
 
     @Test func `a server that stays away ends the run with a retryable error that names it and hides the password`()
@@ -294,7 +292,8 @@ struct FailureTests {
             $0.connection = Secret("postgresql://somebody:geheim@127.0.0.1:1/nowhere")
             $0.openTimeout = .milliseconds(300)
         }
-        let driver = try SinkDriver(config, Stream(Scenario.schema), folder: place.folder)
+        let driver = try SinkHarness(
+            building: PgSink.self, config, input: Stream(Scenario.schema), stateDirectory: place.folder)
         let error = await driver.openFailure()
         #expect(error?.domain == .external)
         #expect(error?.code == "connection_lost")
@@ -313,7 +312,9 @@ struct FailureTests {
         let place = try Workplace()
         let url = try #require(TestServer.url)
         let config = place.config("t") { $0.connection = Secret(url + (url.contains("?") ? "&" : "?") + setting) }
-        let error = try await SinkDriver(config, OpenTests.append, folder: place.folder).openFailure()
+        let error = try await SinkHarness(
+            building: PgSink.self, config, input: OpenTests.append, stateDirectory: place.folder
+        ).openFailure()
         #expect(error?.domain == .user && error?.retry == .never, "\(error?.message ?? "")")
         #expect(error?.message.contains(text) == true)
     }
@@ -325,7 +326,9 @@ struct FailureTests {
         var config = PgSinkConfig()
         config.connection = Secret(url.replacingOccurrences(of: ":ingestpwd@", with: ":geheim@"))
         config.table = "t"
-        let error = try await SinkDriver(config, OpenTests.append, folder: folder).openFailure()
+        let error = try await SinkHarness(
+            building: PgSink.self, config, input: OpenTests.append, stateDirectory: folder
+        ).openFailure()
         #expect(error?.domain == .user)
         #expect(error?.message.contains("password authentication failed") == true)
         #expect(error?.message.contains("geheim") == false)

@@ -25,14 +25,15 @@ struct RefusalTests {
         let key = way == .staged || way == .arrays ? ["id"] : []
         // Rows are sent ahead when they are a quarter of a full segment.
         let config = place.config("t", key: key) { $0.maxBatch = ByteSize(bytes: way == .sentAhead ? 4000 : 1 << 20) }
-        let driver = try SinkDriver(config, Stream(RefusalTests.schema), folder: place.folder)
+        let driver = try SinkHarness(
+            building: PgSink.self, config, input: Stream(RefusalTests.schema), stateDirectory: place.folder)
         if way == .staged { driver.sink.arrayRows = 0 }
         try await driver.open()
         try await driver.write(RefusalTests.batch((0..<100).map { ($0, bad.contains($0) ? "bad" : "v\($0)") }))
         try await driver.checkpoint(1)
         let ids = try place.rows("select id from t order by id").map { Int($0[0] ?? "") }
         #expect(ids == (0..<100).filter { !bad.contains($0) })
-        let errors = driver.takeErrors()
+        let errors = driver.take().errors
         #expect(errors.map(\.raw) == bad.map { #"{"id":\#($0),"v":"bad"}"# })
         #expect(errors.allSatisfy { $0.code == "sqlstate_23514" && $0.reason.contains("no_bad") })
         #expect(driver.context.counters.passed.load(ordering: .relaxed) == 100 - bad.count)
@@ -42,13 +43,14 @@ struct RefusalTests {
     @Test func `of rows with one unique value the first stays, the others go to errors`() async throws {
         let place = try Workplace()
         try place.connection.execute("create table t (id bigint, v text unique deferrable initially deferred)")
-        let driver = try await SinkDriver(place.config("t"), Stream(RefusalTests.schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(RefusalTests.schema), stateDirectory: place.folder)
         try await driver.write(RefusalTests.batch([(1, "a"), (2, "b"), (3, "a")]))
         _ = try await driver.prepare(1)
-        #expect(driver.takeErrors().map(\.code) == ["sqlstate_23505"])
-        let second = try await SinkDriver(
-            place.config("t"), Stream(RefusalTests.schema), folder: place.folder, generation: 2
-        ).open()
+        #expect(driver.take().errors.map(\.code) == ["sqlstate_23505"])
+        let second = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(RefusalTests.schema), generation: 2,
+            stateDirectory: place.folder)
         try await second.write(RefusalTests.batch([(1, "a"), (2, "b"), (3, "a")]))
         try await second.checkpoint(2)
         #expect(try place.rows("select id, v from t order by id") == [["1", "a"], ["2", "b"]])
@@ -61,19 +63,20 @@ struct RefusalTests {
             create table parent (v text primary key); insert into parent values ('a');
             create table t (id bigint, v text references parent deferrable initially deferred)
             """)
-        let driver = try await SinkDriver(place.config("t"), Stream(RefusalTests.schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(RefusalTests.schema), stateDirectory: place.folder)
         try await driver.write(RefusalTests.batch([(1, "a"), (2, "z"), (3, "a"), (4, nil)]))
         try await driver.checkpoint(1)
         #expect(try place.rows("select id from t order by id") == [["1"], ["3"], ["4"]])
-        #expect(driver.takeErrors().map(\.code) == ["sqlstate_23503"])
+        #expect(driver.take().errors.map(\.code) == ["sqlstate_23503"])
     }
 
     @Test func `a key that is too long for the index goes to errors`() async throws {
         let place = try Workplace()
         let schema = Schema([Field("k", .string, nullable: false), Field("n", .int64)])
-        let driver = try await SinkDriver(
-            place.config("t", key: ["k"]), Stream(schema, kind: .upsert(key: ["k"])), folder: place.folder
-        ).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t", key: ["k"]), input: Stream(schema, kind: .upsert(key: ["k"])),
+            stateDirectory: place.folder)
         // Not compressible, so that it stays too long.
         var generator = SystemRandomNumberGenerator()
         let long = String(
@@ -82,7 +85,7 @@ struct RefusalTests {
             RecordBatch(schema, rows: [["a", .int(1)], [.string(long), .int(2)], ["b", .int(3)]]))
         try await driver.checkpoint(1)
         #expect(try place.rows("select k, n from t order by k") == [["a", "1"], ["b", "3"]])
-        #expect(driver.takeErrors().map(\.code) == ["sqlstate_54000"])
+        #expect(driver.take().errors.map(\.code) == ["sqlstate_54000"])
     }
 
     @Test func `an exception of a trigger refuses its row alone`() async throws {
@@ -94,11 +97,12 @@ struct RefusalTests {
               $$ begin if new.id = 7 then raise exception 'not seven'; end if; return new; end $$;
             create trigger tr before insert on t for each row execute function f()
             """)
-        let driver = try await SinkDriver(place.config("t"), Stream(RefusalTests.schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(RefusalTests.schema), stateDirectory: place.folder)
         try await driver.write(RefusalTests.batch((0..<10).map { ($0, nil) }))
         try await driver.checkpoint(1)
         #expect(try place.text("select count(*) from t") == "9")
-        #expect(driver.takeErrors().map(\.reason) == ["not seven (SQLSTATE P0001)"])
+        #expect(driver.take().errors.map(\.reason) == ["not seven (SQLSTATE P0001)"])
     }
 }
 

@@ -35,7 +35,8 @@ struct TypeTests {
                     .timestamp(-1), .date(-1), [], [], .structure([nil, .float(.infinity)]), [], [], [],
                 ],
             ])
-        let driver = try await SinkDriver(place.config("types"), Stream(schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("types"), input: Stream(schema), stateDirectory: place.folder)
         try await driver.write(batch)
         try await driver.checkpoint(1)
         let rows = try place.rows(
@@ -55,7 +56,7 @@ struct TypeTests {
                 "f", "0", "-9223372036854775808", "Infinity", "NaN", "0.000", "", "", "1969-12-31 23:59:59.999999",
                 "1969-12-31", "{}", "{}", #"{"n": "Infinity", "lang": null}"#, "[]", "[]", "{}",
             ])
-        #expect(driver.takeErrors().isEmpty)
+        #expect(driver.take().errors.isEmpty)
         let types = try place.rows(
             """
             select string_agg(format_type(atttypid, atttypmod), '|' order by attnum) from pg_attribute
@@ -83,7 +84,8 @@ struct TypeTests {
         #expect(NumericEncoding.text(of: bytes[4..<bytes.count]) == text)
         let place = try Workplace()
         let schema = Schema([Field("v", .decimal(precision: 38, scale: scale))])
-        let driver = try await SinkDriver(place.config("t"), Stream(schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(schema), stateDirectory: place.folder)
         try await driver.write(RecordBatch(schema, rows: [[.decimal(value, scale: scale)]]))
         try await driver.checkpoint(1)
         #expect(try place.text("select v from t") == text)
@@ -99,7 +101,8 @@ struct TypeTests {
             10000, 0.0001, 99999.99999,
         ]
         let schema = Schema([Field("i", .int32), Field("v", .float64)])
-        let driver = try await SinkDriver(place.config("t"), Stream(schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(schema), stateDirectory: place.folder)
         try await driver.write(
             RecordBatch(
                 schema,
@@ -142,7 +145,8 @@ struct TypeTests {
             bad(6, .float(1e39)), bad(7, "no uuid"), bad(8, "{"), bad(9, "blue"), bad(10, .timestamp(.max)),
             bad(11, [1, 70000]), bad(8, #"{"z": "\u0000"}"#), good,
         ]
-        let driver = try await SinkDriver(place.config("t"), Stream(schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(schema), stateDirectory: place.folder)
         try await driver.write(RecordBatch(schema, rows: rows))
         try await driver.checkpoint(1)
         #expect(
@@ -156,7 +160,7 @@ struct TypeTests {
                     "red", "1970-01-01 00:00:00", "{1,NULL}", "x", "2",
                 ],
             ])
-        let errors = driver.takeErrors()
+        let errors = driver.take().errors
         #expect(
             errors.map(\.code) == [
                 "value_out_of_range", "value_out_of_range", "value_out_of_range", "invalid_uuid", "value_out_of_range",
@@ -189,11 +193,12 @@ struct TypeTests {
         rows += fine.enumerated().map { row(Int64(100 + $0), .string($1)) }
         rows.append(row(50, "ok", ["a", "b\0"]))
         rows.append(row(51, "ok", ["a"], .structure(["\0"])))
-        let driver = try await SinkDriver(place.config("t"), Stream(schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(schema), stateDirectory: place.folder)
         try await driver.write(RecordBatch(schema, rows: rows))
         try await driver.checkpoint(1)
         #expect(try place.rows("select s from t order by i").map { $0[0] } == fine)
-        let errors = driver.takeErrors()
+        let errors = driver.take().errors
         #expect(errors.count == zeros.count + 2)
         #expect(errors.allSatisfy { $0.code == "zero_character" })
         #expect(errors[0].raw.contains(#""s":"\u0000""#))
@@ -209,7 +214,8 @@ struct TypeTests {
         // The largest time that the server has lies beyond what fits in 64 bits since 1970.
         let firstDay: Int32 = -2_451_545 + 10957
         let lastDay: Int32 = 2_145_042_905 - 0
-        let driver = try await SinkDriver(place.config("t"), Stream(schema), folder: place.folder).open()
+        let driver = try await SinkHarness(
+            PgSink.self, place.config("t"), input: Stream(schema), stateDirectory: place.folder)
         try await driver.write(
             RecordBatch(
                 schema,
@@ -224,6 +230,6 @@ struct TypeTests {
         #expect(
             try place.text("select min(t at time zone 'UTC') || ' ' || min(d) from t")?.hasPrefix(
                 "4714-11-24 00:00:00 BC") == true)
-        #expect(driver.takeErrors().map(\.code) == Array(repeating: "value_out_of_range", count: 4))
+        #expect(driver.take().errors.map(\.code) == Array(repeating: "value_out_of_range", count: 4))
     }
 }

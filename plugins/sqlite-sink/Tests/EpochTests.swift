@@ -78,7 +78,7 @@ struct EpochTests {
             #expect(
                 try place.rows("select k, n from t").sorted { "\($0)" < "\($1)" } == Self.expected(number + 1))
         }
-        #expect(problems(sink.take()).isEmpty)
+        #expect(sink.take().errors.isEmpty)
         await sink.close()
         let names = try #require(opendir(place.logs.path))
         defer { closedir(names) }

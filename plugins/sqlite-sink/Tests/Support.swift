@@ -50,27 +50,6 @@ final class Workplace {
     }
 }
 
-/// `code`, `reason` and `raw` of the rows on the errors port.
-func problems(_ emitted: Emitted) -> [(code: String, reason: String, raw: String)] {
-    emitted.batches(.errors).flatMap { batch in
-        batch.rows.map { row in
-            guard case .string(let code) = row[1], case .string(let reason) = row[2], case .bytes(let raw) = row[5]
-            else {
-                return ("", "", "")
-            }
-            return (code, reason, String(decoding: raw, as: UTF8.self))
-        }
-    }
-}
-
-/// The error with which `body` ends; nil if it succeeds.
-func failure(_ body: () async throws -> Void) async -> OperatorError? {
-    do {
-        try await body()
-        return nil
-    } catch { return error as? OperatorError }
-}
-
 enum Rows {
     static let schema = Schema([Field("k", .string), Field("n", .int64)])
     static let append = DataflowOperator.Stream(schema)

@@ -33,7 +33,7 @@ struct TableTests {
             ])
         try await sink.write(batch)
         try await sink.checkpoint()
-        #expect(problems(sink.take()).isEmpty)
+        #expect(sink.take().errors.isEmpty)
         let rows = try place.rows(
             """
             select flag, small, big, half, whole, money, text, hex(raw), at, day, tags, place,
@@ -69,7 +69,7 @@ struct TableTests {
                     [.int(4), .null, .string("\u{0}")], [.int(5), .float(-.infinity), .null],
                 ]))
         try await sink.checkpoint()
-        let found = problems(sink.take())
+        let found = sink.take().errors
         #expect(found.map(\.code) == ["not_a_number", "zero_character", "zero_character"])
         #expect(found[0].reason.hasPrefix("column x: NaN"))
         #expect(found[2].raw == #"{"k":4,"x":null,"s":"\u0000"}"#)
@@ -161,7 +161,7 @@ struct TableTests {
             try await sink.write(Rows.batch([("a", 1), ("bad", 2), ("b", 1)]))
             try await sink.write(Rows.batch([("c", 13), ("d", 3), ("e", nil)]))
             try await sink.checkpoint()
-            let found = problems(sink.take())
+            let found = sink.take().errors
             #expect(found.map(\.code) == ["constraint_check", "constraint_unique", "constraint_trigger"])
             #expect(found.map(\.raw) == [#"{"k":"bad","n":2}"#, #"{"k":"b","n":1}"#, #"{"k":"c","n":13}"#])
             #expect(found[2].reason.hasPrefix("thirteen"))
@@ -169,7 +169,7 @@ struct TableTests {
             // The next epoch is tried against what is there now.
             try await sink.write(Rows.batch([("f", 3), ("g", 4)]))
             try await sink.checkpoint()
-            #expect(problems(sink.take()).map(\.code) == ["constraint_unique"])
+            #expect(sink.take().errors.map(\.code) == ["constraint_unique"])
             #expect(try place.text("select count(*) from t") == "4")
             await sink.close()
         }

@@ -101,29 +101,6 @@ import Testing
         #expect(rows.table(key: ["id", "name"]) == (try await Self.expected()))
     }
 
-    /// Runs to the end or the failure, with a checkpoint at every pause.
-    private static func drive(_ runner: PipelineRunner, _ script: MemoryScript) async throws {
-        let isOver = Gate()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                defer { isOver.open() }
-                _ = try await runner.run()
-            }
-            group.addTask {
-                while !isOver.isOpen {
-                    if script.isPaused {
-                        let before = runner.progress().checkpoints.completed
-                        runner.takeCheckpoint()
-                        while !isOver.isOpen, runner.progress().checkpoints.completed == before { await Task.yield() }
-                        script.resume()
-                    }
-                    await Task.yield()
-                }
-            }
-            while let result = await group.nextResult() { if case .failure(let error) = result { throw error } }
-        }
-    }
-
     @Test func `a run that dies at any step of its checkpoints goes on without a group lost or counted twice`()
         async throws
     {
@@ -133,7 +110,7 @@ import Testing
             let folder = try TemporaryDirectory()
             let script = Self.script(pausing: true)
             let pipeline = try Self.pipeline(script, CollectedRows(), memory: 1, emit: .seconds(3600))
-            try await Self.drive(pipeline.runner(checkpoints: folder.path, files: whole), script)
+            try await pipeline.runner(checkpoints: folder.path, files: whole).run(checkpointingAtPausesOf: script)
         }
         #expect(whole.operationNames.contains { $0.hasPrefix("adopt") })
         // The steps that concern files of groups first; without DATAFLOW_SOAK some of each kind.
@@ -149,14 +126,14 @@ import Testing
             let first = try Self.pipeline(script, rows, memory: 1, emit: .seconds(3600))
             do {
                 let store = CrashingStore(dyingAt: step, after: step % 2 == 0)
-                try await Self.drive(first.runner(checkpoints: folder.path, files: store), script)
+                try await first.runner(checkpoints: folder.path, files: store).run(checkpointingAtPausesOf: script)
             } catch {}
             // As kill -9 leaves it: files of the run lie about.
             try LocalFiles().makeDirectory(folder.path + "/test/spill")
             try LocalFiles().write([1, 2, 3], to: folder.path + "/test/spill/1")
             var second = try Self.pipeline(script, rows, memory: 1, emit: .seconds(3600))
             second.parallelism = 2
-            try await Self.drive(second.runner(checkpoints: folder.path), script)
+            try await second.runner(checkpoints: folder.path).run(checkpointingAtPausesOf: script)
             #expect(rows.table(key: ["id", "name"]) == expected, "died at \(whole.operationNames[step])")
             #expect(names(folder.path + "/test/spill").isEmpty)
             let kept = try LocalCheckpointStore(root: folder.path, pipeline: "test").list()
