@@ -130,10 +130,9 @@ let package = Package(
         room("DataflowOperator", contract + ["DataflowText", log]),
         // What several plugins share: columns from messages and back, files in records, connections to PostgreSQL and
         // Kafka.
-        room("DataflowCodec", contract + ["DataflowOperator", "CSimdJSON"]),
+        room("DataflowCodec", contract + ["DataflowOperator", "DataflowText", "CSimdJSON"]),
         room("DataflowHTTP", ["CCurl"]),
-        room(
-            "DataflowSchemaRegistry", ["DataflowCodec", "DataflowConfig", "DataflowHTTP", "DataflowOperator", "CCurl"]),
+        room("DataflowSchemaRegistry", contract + ["DataflowCodec", "DataflowHTTP", "DataflowOperator", "CCurl"]),
         room("DataflowFiles", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room("DataflowPostgres", ["CPostgreSQL"]),
         room("DataflowKafka", ["DataflowOperator", "CKafka", log]),
@@ -170,7 +169,8 @@ let package = Package(
         .executableTarget(
             name: "bench-codecs",
             dependencies: [
-                "Avro", "Protobuf", "JSONParse", "JSONEncode", "DataflowCodec", "DataflowText",
+                "Avro", "Protobuf", "JSONParse", "JSONEncode", "DataflowCodec", "DataflowSchemaRegistry",
+                "DataflowText",
                 "DataflowOperator", log,
             ] + contract, path: "Benchmarks/codecs", swiftSettings: settings),
         .executableTarget(

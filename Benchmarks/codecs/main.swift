@@ -6,6 +6,7 @@ import DataflowCodec
 import DataflowColumnar
 import DataflowConfig
 import DataflowOperator
+import DataflowSchemaRegistry
 import DataflowText
 import Glibc
 import JSONEncode
@@ -145,7 +146,7 @@ var avroParsing = AvroParseConfig()
 avroParsing.schemaFile = avroFile
 avroParsing.columns = ConfigMap(
     schema.fields.map { field in
-        var column = AvroColumnConfig()
+        var column = MessageColumnConfig()
         column.type = ColumnType(field.type)
         column.required = !field.nullable
         return .init(field.name, column)
@@ -157,7 +158,7 @@ protobufParsing.schemaFile = file
 protobufParsing.message = "Row"
 protobufParsing.columns = ConfigMap(
     schema.fields.map { field in
-        var column = ProtobufColumnConfig()
+        var column = MessageColumnConfig()
         column.type = ColumnType(field.type)
         column.required = !field.nullable
         return .init(field.name, column)

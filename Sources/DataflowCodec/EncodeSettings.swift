@@ -76,31 +76,3 @@ package struct EncodeSettings {
         (names(input).compactMap(input.index(of:)), keep.compactMap { input.index(of: $0.value) })
     }
 }
-
-/// Puts messages and kept columns together.
-package struct EncodedRows {
-    /// The columns that go into a message.
-    package let message: Schema
-    private let schema: Schema
-    private let places: (message: [Int], kept: [Int])
-
-    package init(_ settings: EncodeSettings, _ context: OperatorContext) throws(OperatorError) {
-        guard let input = context.inputs.first?.schema, let output = context.outputs.first?.schema else {
-            throw OperatorError(.engine, .never, "bad_plan", "\(settings.operatorName) was built without its streams")
-        }
-        message = settings.message(input)
-        schema = output
-        places = settings.places(input)
-    }
-
-    /// What goes into the messages of `batch`.
-    package func messageColumns(_ batch: RecordBatch) -> RecordBatch {
-        batch.replacingColumns(message, places.message.map { batch.columns[$0] })
-    }
-
-    /// The rows with their messages: of `batch`, or of the part of it at `rows`.
-    package func rows(_ messages: Column, of batch: RecordBatch, at rows: Values<Int32>? = nil) -> RecordBatch {
-        let batch = rows.map { batch.take($0) } ?? batch
-        return batch.replacingColumns(schema, [messages] + places.kept.map { batch.columns[$0] })
-    }
-}

@@ -1,16 +1,18 @@
-package import DataflowColumnar
-package import DataflowOperator
+public import DataflowColumnar
+public import DataflowOperator
 
 /// What stands around the columns that a parser builds: kept columns, event time, the errors port.
 ///
 /// One instance belongs to one parsing operator, which hands on its calls (`advance`, `split`, `tick`, `open`,
 /// `snapshot`) and gives it the columns that it has built.
+@usableFromInline
 package final class ParsedRows {
     private let context: OperatorContext
     private let settings: ParseSettings
     /// The node's output.
     package let schema: Schema
     /// Which column of the input holds the messages.
+    @usableFromInline
     package let inputColumn: Int
     private let position: SourcePosition
     /// The input columns to keep; those that nothing uses are not.
@@ -43,11 +45,13 @@ package final class ParsedRows {
     }
 
     /// Whether something reads the column: only then it need be built.
+    @usableFromInline
     package func isUsed(_ column: Int) -> Bool {
         column == eventTimeColumn || context.usedColumns.contains(settings.columns[column].name)
     }
 
     /// Notes a message, or a part of one, that became no row. Copies the bytes.
+    @usableFromInline
     package func refuse(
         _ batch: RecordBatch, row: Int, code: OperatorError.Code, reason: String, raw: UnsafeRawBufferPointer?
     ) {
@@ -56,6 +60,7 @@ package final class ParsedRows {
     }
 
     /// Sends out what was refused since the last call.
+    @usableFromInline
     package func emitErrors(into output: inout OutputBuffer) {
         if let rows = errors?.finish() { output.emit(rows, to: .errors) }
         errors = nil
@@ -66,6 +71,7 @@ package final class ParsedRows {
     /// - Parameters:
     ///   - built: the columns that were read; nil for those that nothing uses.
     ///   - origins: the row of `batch` that each came from, ascending.
+    @usableFromInline
     package func emit(
         _ built: [Column?], origins: Values<Int32>, of batch: RecordBatch, into output: inout OutputBuffer
     ) {

@@ -1,4 +1,4 @@
-package import DataflowColumnar
+public import DataflowColumnar
 import Glibc
 
 /// Builds columns from rows that are read one after the other, for formats that lay out values row by row.
@@ -11,6 +11,7 @@ import Glibc
 ///
 /// Text is referred to where it stands: ``store(text:_:_:inBuffer:offset:)`` names a buffer that ``finish(_:_:)`` is
 /// given, so columns keep the messages' memory alive and copy nothing.
+@usableFromInline
 package final class RowAssembler {
     package struct Node {
         package let type: DataType
@@ -43,6 +44,7 @@ package final class RowAssembler {
     }
 
     /// The node of each column; nil for columns that are not built.
+    @usableFromInline
     package let roots: [Int?]
     package private(set) var nodes: [Node] = []
     @usableFromInline package let memory: UnsafeMutablePointer<Memory>
@@ -133,6 +135,7 @@ package final class RowAssembler {
     }
 
     /// Makes room for `count` more rows. O(rows so far) where it does not fit.
+    @usableFromInline
     package func reserve(_ count: Int) {
         let needed = levels[0].count + count
         if needed > levels[0].capacity { grow(0, to: needed) }
@@ -201,6 +204,7 @@ package final class RowAssembler {
     }
 
     /// Takes back the rows or elements from number `count` on, with all below them. O(what is taken back).
+    @usableFromInline
     package func rollback(_ level: Int, to count: Int) {
         let before = levels[level].count
         guard count < before else { return }
@@ -235,6 +239,7 @@ package final class RowAssembler {
     /// The columns of the rows so far; begins anew.
     ///
     /// - Parameter buffers: what the numbers of stored texts mean.
+    @usableFromInline
     package func finish(_ buffers: [Buffer]) -> [Column?] {
         let counts = (0..<levelCount).map { levels[$0].count }
         let columns = roots.map { root in root.map { column($0, buffers) } }

@@ -1,13 +1,14 @@
 /// The five bytes in front of a message whose schema is in a registry: zero, then the schema's number, big endian.
 /// Source: Confluent, "Schema Registry: wire format".
-package enum ConfluentFrame {
-    package static let byteCount = 5
+@usableFromInline
+package struct ConfluentFrame: SchemaFrame {
+    package let schemaID: Int32
+    @usableFromInline package var byteCount: Int { 5 }
 
-    /// The schema's number; nil where the bytes are no such frame.
-    @inlinable
-    package static func schemaID(_ message: UnsafeRawBufferPointer) -> Int32? {
+    @usableFromInline
+    package init?(_ message: UnsafeRawBufferPointer) {
         guard message.count >= 5, message[0] == 0 else { return nil }
-        return Int32(bigEndian: message.loadUnaligned(fromByteOffset: 1, as: Int32.self))
+        schemaID = Int32(bigEndian: message.loadUnaligned(fromByteOffset: 1, as: Int32.self))
     }
 
     /// The frame of a schema's number.
@@ -17,6 +18,6 @@ package enum ConfluentFrame {
     }
 
     /// What to say of bytes that are no frame.
-    package static let expected =
+    @usableFromInline package static let expected =
         "expected a zero byte and the number of a schema (Confluent's wire format); messages without it are read with a schema file"
 }

@@ -1,4 +1,4 @@
-import DataflowCodec
+internal import DataflowCodec
 internal import DataflowConfig
 import DataflowHTTP
 package import DataflowOperator
@@ -66,9 +66,19 @@ package final class SchemaRegistry {
         return schema
     }
 
-    /// The newest schema of a subject; nil where there is no such subject.
-    package func latest(_ subject: String) throws(OperatorError) -> Schema? {
-        guard let answer = try get("/subjects/\(SchemaRegistry.encoded(subject))/versions/latest") else { return nil }
+    /// The newest schema of a subject.
+    ///
+    /// - Parameter type: what it has to be: `AVRO`, `PROTOBUF`.
+    /// - Throws: also where there is no such subject, or its schema is of another type.
+    package func latest(_ subject: String, type: String) throws(OperatorError) -> Schema {
+        guard let answer = try get("/subjects/\(SchemaRegistry.encoded(subject))/versions/latest"),
+            answer["schemaType"]?.text ?? "AVRO" == type
+        else {
+            throw OperatorError(
+                .user, .never, "no_such_schema",
+                "the schema registry has no \(type.prefix(1) + type.dropFirst().lowercased()) schema under `\(subject)`; register one, or set "
+                    + "`register: true`")
+        }
         guard let id = answer["id"]?.integer.flatMap({ Int32(exactly: $0) }) else {
             throw SchemaRegistry.malformed("the newest version of `\(subject)`", "no `id`")
         }

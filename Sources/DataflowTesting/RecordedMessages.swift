@@ -35,6 +35,23 @@ package struct RecordedMessages {
         }
     }
 
+    /// As many messages of the file, in each some bytes changed, put in or cut off.
+    package func mutated(_ count: Int, using random: inout SplitMix) -> [[UInt8]] {
+        (0..<count).map { _ in
+            var bytes = cases[Int.random(in: 0..<cases.count, using: &random)].message
+            for _ in 0..<Int.random(in: 1...4, using: &random) where !bytes.isEmpty {
+                let place = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: bytes[place] = UInt8.random(in: 0...255, using: &random)
+                case 1: bytes.removeSubrange(place...)
+                case 2: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
+                default: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+                }
+            }
+            return bytes
+        }
+    }
+
     /// A row of a batch as the files have it: JSON, decimals as text, the entries of maps by key.
     package static func row(_ batch: RecordBatch, _ row: Int) throws -> JSONValue {
         var batch = batch.slice(row..<row + 1)

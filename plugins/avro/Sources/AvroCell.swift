@@ -1,16 +1,6 @@
+import DataflowCodec
 import DataflowColumnar
 import DataflowText
-
-/// What a message was refused for while it was written; shared by the cells of a record.
-final class AvroRefusal {
-    private(set) var reason: String?
-
-    func refuse(_ path: String, _ reason: @autoclosure () -> String) {
-        if self.reason == nil { self.reason = "\(path): \(reason())" }
-    }
-
-    func reset() { reason = nil }
-}
 
 extension TextBuffer {
     /// Appends a zigzag integer.
@@ -32,10 +22,10 @@ extension TextBuffer {
 /// Writes the values of one column in Avro: ``prepare(_:)`` once a batch, ``write(_:into:)`` once a value.
 class AvroCell {
     let path: String
-    let refusal: AvroRefusal
+    let refusal: Refusal
     fileprivate var validity: Bitmap?
 
-    fileprivate init(_ path: String, _ refusal: AvroRefusal) {
+    fileprivate init(_ path: String, _ refusal: Refusal) {
         self.path = path
         self.refusal = refusal
     }
@@ -89,7 +79,7 @@ final class AvroUnionCell: AvroCell {
 final class AvroNullCell: AvroCell {
     private let branch: Int?
 
-    init(_ path: String, _ refusal: AvroRefusal, branch: Int?) {
+    init(_ path: String, _ refusal: Refusal, branch: Int?) {
         self.branch = branch
         super.init(path, refusal)
     }
@@ -114,7 +104,7 @@ final class AvroScalarCell: AvroCell {
     private let form: Form
     private var storage = Column.Storage.bool(Bitmap([]))
 
-    init(_ form: Form, _ path: String, _ refusal: AvroRefusal) {
+    init(_ form: Form, _ path: String, _ refusal: Refusal) {
         self.form = form
         super.init(path, refusal)
     }
@@ -207,7 +197,7 @@ final class AvroTextCell: AvroCell {
     private let form: Form
     private var storage = ViewStorage(views: Values([]), buffers: [])
 
-    init(_ form: Form, _ path: String, _ refusal: AvroRefusal) {
+    init(_ form: Form, _ path: String, _ refusal: Refusal) {
         self.form = form
         super.init(path, refusal)
     }
@@ -248,7 +238,7 @@ final class AvroListCell: AvroCell {
     private var offsets = Values<Int32>([0])
 
     /// - Parameter key: writes the keys of a map; `element` then writes its values.
-    init(_ element: AvroCell, key: AvroCell?, _ path: String, _ refusal: AvroRefusal) {
+    init(_ element: AvroCell, key: AvroCell?, _ path: String, _ refusal: Refusal) {
         self.element = element
         self.key = key
         super.init(path, refusal)
@@ -282,7 +272,7 @@ final class AvroListCell: AvroCell {
 final class AvroRecordCell: AvroCell {
     private let fields: [(cell: AvroCell, member: Int?)]
 
-    init(_ fields: [(cell: AvroCell, member: Int?)], _ path: String, _ refusal: AvroRefusal) {
+    init(_ fields: [(cell: AvroCell, member: Int?)], _ path: String, _ refusal: Refusal) {
         self.fields = fields
         super.init(path, refusal)
     }

@@ -1,12 +1,13 @@
 import DataflowCodec
 import DataflowColumnar
+import DataflowSchemaRegistry
 
 /// Runs a program over messages: bytes in, values into the nodes of a ``RowAssembler``.
 ///
 /// Every read is checked against the message's end; nothing that a message says can make it allocate more than the
 /// message's own size.
-final class AvroDecoder {
-    enum Problem: UInt8 {
+final class AvroDecoder: SchemaDecoder {
+    enum Problem: UInt8, MessageProblem {
         case truncated, badLength, badBranch, badSymbol, tooManyElements, tooDeep, notUTF8, outOfRange, trailing
 
         var code: String {

@@ -1,4 +1,4 @@
-import DataflowCodec
+public import DataflowCodec
 public import DataflowOperator
 import DataflowSchemaRegistry
 import DataflowText
@@ -7,20 +7,18 @@ import DataflowText
 ///
 /// The schema is known when the node opens: made from the columns, read from a file, or the newest of a registry's
 /// subject. It waits for the registry then, on a thread of its own.
-public final class AvroEncode: Transform {
+public final class AvroEncode: EncodingTransform {
     public typealias Config = AvroEncodeConfig
 
     public static let info = OperatorInfo(
         "avro-encode", .transform, "Writes each row as an Avro record into a bytes column.", blocks: true)
 
     private let config: Config
-    private let context: OperatorContext
     private let rows: EncodedRows
-    private let refusal = AvroRefusal()
+    private let refusal = Refusal()
     private var record: AvroRecordCell?
     /// What stands in front of each message.
     private var frame: [UInt8] = []
-    private var text = TextBuffer()
 
     public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
         let output = try config.encoding.output(of: inputs)
@@ -33,13 +31,8 @@ public final class AvroEncode: Transform {
         return [output]
     }
 
-    public static func columnsUsed(_ config: Config, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet] {
-        config.encoding.columnsUsed(inputs[0], downstream: downstream)
-    }
-
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         self.config = config
-        self.context = context
         rows = try EncodedRows(config.encoding, context)
     }
 
@@ -54,12 +47,7 @@ public final class AvroEncode: Transform {
                 frame = ConfluentFrame.bytes(try registry.register(made, type: "AVRO", subject: subject))
                 text = made
             } else {
-                guard let newest = try registry.latest(subject), newest.type == "AVRO" else {
-                    throw OperatorError(
-                        .user, .never, "no_such_schema",
-                        "the schema registry has no Avro schema under `\(subject)`; register one, or set `register: true`"
-                    )
-                }
+                let newest = try registry.latest(subject, type: "AVRO")
                 frame = ConfluentFrame.bytes(newest.id)
                 text = newest.text
                 references = newest.references.map(\.text)
@@ -85,33 +73,11 @@ public final class AvroEncode: Transform {
         guard let record else { throw OperatorError(.engine, .never, "not_open", "avro-encode was not opened") }
         let columns = rows.messageColumns(batch)
         record.prepare(members: columns.columns)
-        var builder = ViewBuilder(capacity: batch.rowCount)
-        var written: [Int32] = []
-        var errors: ErrorRows?
-        for row in 0..<batch.rowCount {
-            if let deletes = batch.deletes, deletes[row] {
-                builder.appendNull()
-                written.append(Int32(truncatingIfNeeded: row))
-                continue
-            }
-            text.removeAll()
+        rows.encode(columns, of: batch, into: &output) { row, text in
             text.append(frame)
             record.writeValue(row, into: &text)
-            if let reason = refusal.reason {
-                refusal.reset()
-                if errors == nil { errors = ErrorRows(context) }
-                errors?.append(
-                    code: "not_encodable", rows: Values([Int32(truncatingIfNeeded: row)]), of: columns,
-                    reason: { _ in reason })
-                continue
-            }
-            text.withUnsafeBytes { builder.append($0) }
-            written.append(Int32(truncatingIfNeeded: row))
+            return refusal.take()
         }
-        context.counters.add(passed: written.count, errors: batch.rowCount - written.count)
-        let isWhole = written.count == batch.rowCount
-        output.emit(rows.rows(builder.finish(.bytes), of: batch, at: isWhole ? nil : Values(written)))
-        if let rows = errors?.finish() { output.emit(rows, to: .errors) }
         return .done
     }
 }

@@ -3,13 +3,15 @@ public import DataflowOperator
 public import DataflowSchemaRegistry
 
 /// The settings of `avro-parse`.
-public struct AvroParseConfig: OperatorConfig {
+public struct AvroParseConfig: ParsingConfig {
     public var column: Located<String> = "value"
-    public var columns: ConfigMap<AvroColumnConfig> = [:]
+    public var columns: ConfigMap<MessageColumnConfig> = [:]
     public var registry: SchemaRegistryConfig?
     public var schemaFile: String?
     public var keep: [Located<String>] = []
     public var eventTime: EventTimeConfig?
+
+    package static let parses = (operatorName: "avro-parse", content: "an Avro message")
 
     public init() {}
 
@@ -26,31 +28,6 @@ public struct AvroParseConfig: OperatorConfig {
         ConfigField(
             "schema_file", \.schemaFile,
             "A file with the schema (`.avsc`) of messages that have nothing in front.", examples: ["order.avsc"])
-        ConfigField("column", \.column, "The input column that holds the messages.")
-        ConfigField("keep", \.keep, "Columns of the input that each row keeps, such as `offset` or `key`.")
-        ConfigField("event_time", \.eventTime, "Declares the column that event time and watermarks come from.")
-    }
-
-    /// What the settings have in common with other parsers'.
-    var parsing: ParseSettings {
-        ParseSettings(
-            operatorName: "avro-parse", content: "an Avro message", column: column,
-            columns: columns.map { ParseSettings.Column($0.key, $0.value.type.type, isRequired: $0.value.required) },
-            keep: keep, eventTime: eventTime)
-    }
-}
-
-/// One column: `name: type` for short.
-public struct AvroColumnConfig: OperatorConfig {
-    public var type = ColumnType(.string)
-    public var field: String?
-    public var required = false
-
-    public init() {}
-
-    public static let schema = ConfigSchema<Self>(shorthands: [.field("type")]) {
-        ConfigField("type", \.type, .required, "The column's type.")
-        ConfigField("field", \.field, "The name of the record's field, or an alias of it. Default: the column's name.")
-        ConfigField("required", \.required, "Rows without a value go to `errors`.")
+        inputFields
     }
 }

@@ -1,5 +1,6 @@
 import DataflowCodec
 import DataflowColumnar
+import DataflowSchemaRegistry
 
 /// How to read messages of one writer's schema into the columns: a flat list of instructions.
 ///
@@ -33,15 +34,6 @@ struct AvroProgram {
         var extra = 0
     }
 
-    /// What a column is read from.
-    struct Column {
-        var name: String
-        var field: String
-        var type: DataType
-        /// The root node; nil where the column is not built.
-        var node: Int?
-    }
-
     private(set) var instructions: [Instruction] = []
     /// The sub-programs of unions.
     private(set) var branches: [Range<Int>] = []
@@ -59,7 +51,7 @@ struct AvroProgram {
     private var skips: [String: Int] = [:]
     private var skipRanges: [Range<Int>] = []
 
-    init(_ schema: AvroSchema, columns: [Column], assembler: RowAssembler) {
+    init(_ schema: AvroSchema, columns: [MessageColumn], assembler: RowAssembler) {
         self.schema = schema
         self.assembler = assembler
         guard case .record(let fields) = schema.resolve(schema.root) else {

@@ -1,3 +1,4 @@
+import DataflowCodec
 import DataflowColumnar
 
 /// Fits columns to a schema that is to be written.
@@ -8,9 +9,9 @@ struct AvroWriter {
     }
 
     private let schema: AvroSchema
-    private let refusal: AvroRefusal
+    private let refusal: Refusal
 
-    init(_ schema: AvroSchema, _ refusal: AvroRefusal) {
+    init(_ schema: AvroSchema, _ refusal: Refusal) {
         self.schema = schema
         self.refusal = refusal
     }

@@ -1,11 +1,11 @@
-import DataflowCodec
+public import DataflowCodec
 public import DataflowOperator
 
 /// `csv-parse`: CSV records to typed columns.
 ///
 /// A message holds any number of records. Their fields become columns of text that refer to the messages' memory; the
 /// expression language's `cast` gives them their types, a column at a time.
-public final class CSVParse: Transform {
+public final class CSVParse: ParsingTransform {
     public typealias Config = CSVParseConfig
 
     public static let info = OperatorInfo(
@@ -18,18 +18,10 @@ public final class CSVParse: Transform {
     }
 
     private let context: OperatorContext
-    private let rows: ParsedRows
+    package let rows: ParsedRows
     private let reader: RecordFields
     private let columns: FieldColumns
     private var pending: Pending?
-
-    public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
-        [try config.parsing.output(of: inputs)]
-    }
-
-    public static func columnsUsed(_ config: Config, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet] {
-        config.parsing.columnsUsed(downstream: downstream)
-    }
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         self.context = context
@@ -121,28 +113,6 @@ public final class CSVParse: Transform {
         rows.emit(built, origins: origins, of: batch, into: &output)
         reader.removeAll()
     }
-
-    // MARK: - Event time
-
-    public func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        rows.advance(to: watermark, into: &output)
-        return .done
-    }
-
-    public func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        rows.split(event, into: &output)
-        return .done
-    }
-
-    public func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress
-    {
-        rows.tick(now, into: &output)
-        return .done
-    }
-
-    public func open(restoring state: StateSnapshot) throws(OperatorError) { try rows.open(restoring: state) }
-
-    public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { rows.snapshot() }
 }
 
 /// `csv-parse`.

@@ -2,7 +2,7 @@ public import DataflowCodec
 public import DataflowOperator
 
 /// The settings of `csv-parse`.
-public struct CSVParseConfig: OperatorConfig {
+public struct CSVParseConfig: ParsingConfig {
     public var column: Located<String> = "value"
     public var columns: ConfigMap<CSVColumnConfig> = [:]
     public var header = false
@@ -11,6 +11,8 @@ public struct CSVParseConfig: OperatorConfig {
     public var keep: [Located<String>] = []
     public var eventTime: EventTimeConfig?
     public var onMismatch = MismatchPolicy.error
+
+    package static let parses = (operatorName: "csv-parse", content: "CSV text")
 
     public init() {}
 
@@ -28,9 +30,7 @@ public struct CSVParseConfig: OperatorConfig {
         ConfigField("delimiter", \.delimiter, "What stands between fields: one ASCII character.") {
             $0.utf8.count == 1 && $0 != "\"" && $0 != "\n" && $0 != "\r" ? nil : "must be one ASCII character"
         }
-        ConfigField("column", \.column, "The input column that holds the CSV text (bytes or string).")
-        ConfigField("keep", \.keep, "Columns of the input that each row keeps, such as `offset` or `url`.")
-        ConfigField("event_time", \.eventTime, "Declares the column that event time and watermarks come from.")
+        inputFields
         ConfigField(
             "on_mismatch", \.onMismatch,
             "What becomes of a text that is no value of its column, for columns that do not say it themselves: `error` "
@@ -64,18 +64,10 @@ public struct CSVParseConfig: OperatorConfig {
 
     /// The fields of a message without header.
     var fieldNames: [String] { fields.isEmpty ? columns.keys : fields }
-
-    /// What the settings have in common with other parsers'.
-    var parsing: ParseSettings {
-        ParseSettings(
-            operatorName: "csv-parse", content: "CSV text", column: column,
-            columns: columns.map { ParseSettings.Column($0.key, $0.value.type.type, isRequired: $0.value.required) },
-            keep: keep, eventTime: eventTime)
-    }
 }
 
 /// One column: `name: type` for short.
-public struct CSVColumnConfig: OperatorConfig {
+public struct CSVColumnConfig: ParsedColumnConfig {
     public var type = ColumnType(.string)
     public var field: String?
     public var required = false

@@ -1,3 +1,4 @@
+import DataflowCodec
 import DataflowConfig
 import DataflowOperator
 import DataflowTesting

@@ -1,6 +1,6 @@
-import DataflowCodec
+public import DataflowCodec
 public import DataflowColumnar
-public import DataflowConfig
+import DataflowConfig
 public import DataflowOperator
 
 /// The plugin of `json-parse`.
@@ -13,7 +13,7 @@ public enum JSONParsePlugin: Plugin {
 /// Documents are parsed by simdjson; the columns are built from its tape, chunk by chunk. Only columns that something
 /// downstream uses are built (others are emitted as nulls); unused parts of a document cost a comparison of their key.
 /// What cannot be read goes to the errors port: a whole document, or one of its rows while the others go on.
-public final class JSONParse: Transform {
+public final class JSONParse: ParsingTransform {
     public typealias Config = JSONParseConfig
 
     public static let info = OperatorInfo(
@@ -27,17 +27,9 @@ public final class JSONParse: Transform {
 
     private let config: Config
     private let context: OperatorContext
-    private let rows: ParsedRows
+    package let rows: ParsedRows
     private let parser: RowParser
     private var pending: Pending?
-
-    public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
-        [try config.parsing.output(of: inputs)]
-    }
-
-    public static func columnsUsed(_ config: Config, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet] {
-        config.parsing.columnsUsed(downstream: downstream)
-    }
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         self.config = config
@@ -122,26 +114,4 @@ public final class JSONParse: Transform {
         let (built, origins) = parser.finish()
         rows.emit(built, origins: origins, of: batch, into: &output)
     }
-
-    // MARK: - Event time
-
-    public func advance(to watermark: Watermark, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        rows.advance(to: watermark, into: &output)
-        return .done
-    }
-
-    public func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        rows.split(event, into: &output)
-        return .done
-    }
-
-    public func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress
-    {
-        rows.tick(now, into: &output)
-        return .done
-    }
-
-    public func open(restoring state: StateSnapshot) throws(OperatorError) { try rows.open(restoring: state) }
-
-    public func snapshot(_ checkpoint: CheckpointID) throws(OperatorError) -> StateSnapshot { rows.snapshot() }
 }

@@ -21,7 +21,7 @@ extension JSONPath: ConfigValue {
 }
 
 /// The settings of `json-parse`.
-public struct JSONParseConfig: OperatorConfig {
+public struct JSONParseConfig: ParsingConfig {
     public var column: Located<String> = "value"
     public var rows = Located(JSONPath.root)
     public var columns: ConfigMap<JSONColumnConfig> = [:]
@@ -30,6 +30,9 @@ public struct JSONParseConfig: OperatorConfig {
     public var onMismatch = MismatchPolicy.error
     public var maxDocumentSize = ByteSize.mebibytes(256)
     public var maxDepth = 512
+
+    package static let parses = (operatorName: "json-parse", content: "JSON text")
+    package static var timestampHint: String { ", with `unit:` if the document has numbers" }
 
     public init() {}
 
@@ -43,11 +46,7 @@ public struct JSONParseConfig: OperatorConfig {
             "rows", \.rows,
             "Where the rows are in a document; each match is a row. Default: the document is one row. `null` in place of "
                 + "a list is an empty list; a document without the path goes to `errors`.")
-        ConfigField("column", \.column, "The input column that holds the JSON text (bytes or string).")
-        ConfigField(
-            "keep", \.keep,
-            "Columns of the input that each row keeps, such as `offset` or `url`.")
-        ConfigField("event_time", \.eventTime, "Declares the column that event time and watermarks come from.")
+        inputFields
         ConfigField(
             "on_mismatch", \.onMismatch,
             "What becomes of a value of another type than its column, for columns that do not say it themselves: `error` "
@@ -61,18 +60,8 @@ public struct JSONParseConfig: OperatorConfig {
     }
 }
 
-extension JSONParseConfig {
-    /// What the settings have in common with other parsers'.
-    var parsing: ParseSettings {
-        ParseSettings(
-            operatorName: "json-parse", content: "JSON text", column: column,
-            columns: columns.map { ParseSettings.Column($0.key, $0.value.type.type, isRequired: $0.value.required) },
-            keep: keep, eventTime: eventTime, timestampHint: ", with `unit:` if the document has numbers")
-    }
-}
-
 /// One column: `name: type` for short.
-public struct JSONColumnConfig: OperatorConfig {
+public struct JSONColumnConfig: ParsedColumnConfig {
     public var type = ColumnType(.string)
     public var path: Located<JSONPath>?
     public var required = false

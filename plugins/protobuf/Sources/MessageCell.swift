@@ -1,16 +1,6 @@
+import DataflowCodec
 import DataflowColumnar
 import DataflowText
-
-/// What a message was refused for while it was written; shared by the cells of a message.
-final class Refusal {
-    private(set) var reason: String?
-
-    func refuse(_ path: String, _ reason: @autoclosure () -> String) {
-        if self.reason == nil { self.reason = "\(path): \(reason())" }
-    }
-
-    func reset() { reason = nil }
-}
 
 extension TextBuffer {
     mutating func append(varint value: UInt64) {

@@ -1,5 +1,6 @@
 import DataflowCodec
 import DataflowColumnar
+import DataflowSchemaRegistry
 
 /// Reads messages in Protobuf's wire format into the nodes of a ``RowAssembler``. Source: Protocol Buffers
 /// documentation, "Encoding".
@@ -7,8 +8,8 @@ import DataflowColumnar
 /// As the format has it: fields in any order, the last of a single one counts, messages that come twice are merged,
 /// repeated scalars packed or not, unknown numbers and numbers with another wire type passed over. Every read is checked
 /// against the end of its message.
-final class MessageDecoder {
-    enum Problem: UInt8 {
+final class MessageDecoder: SchemaDecoder {
+    enum Problem: UInt8, MessageProblem {
         case truncated, badTag, badGroup, tooDeep, notUTF8, outOfRange
 
         var code: String {

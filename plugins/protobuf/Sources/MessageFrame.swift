@@ -3,7 +3,7 @@ import DataflowSchemaRegistry
 /// What stands in front of a message whose schema is in a registry: Confluent's five bytes, then which of the schema's
 /// messages it is: how many numbers, and the numbers, in zigzag; a single zero for the first message.
 /// Source: Confluent, "Schema Registry: wire format".
-struct MessageFrame {
+struct MessageFrame: SchemaFrame {
     var schemaID: Int32
     /// The place of the message among those of the schema, then among those nested in it.
     var path: [Int32]
@@ -14,9 +14,9 @@ struct MessageFrame {
 
     /// Nil where the bytes are no such frame.
     init?(_ message: UnsafeRawBufferPointer) {
-        guard let id = ConfluentFrame.schemaID(message) else { return nil }
-        schemaID = id
-        var at = ConfluentFrame.byteCount
+        guard let frame = ConfluentFrame(message) else { return nil }
+        schemaID = frame.schemaID
+        var at = frame.byteCount
         func number() -> Int? {
             var value: UInt64 = 0
             var shift: UInt64 = 0

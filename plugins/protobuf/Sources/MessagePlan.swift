@@ -1,5 +1,6 @@
 import DataflowCodec
 import DataflowColumnar
+import DataflowSchemaRegistry
 
 /// How to read messages of one type into the nodes of a ``RowAssembler``.
 ///
@@ -55,14 +56,6 @@ final class MessagePlan {
 
 /// The plans of a message type and of all below it, as far as columns want them.
 struct MessagePlans {
-    struct Column {
-        var name: String
-        var field: String
-        var type: DataType
-        /// The root node; nil where the column is not built.
-        var node: Int?
-    }
-
     /// An enum's symbols as views; the longer ones stand in `constants`.
     struct Symbols {
         var views: [Int32: StringView] = [:]
@@ -80,7 +73,7 @@ struct MessagePlans {
     private var symbolBytes: [UInt8] = []
     private var symbolTables: [Int32: Int] = [:]
 
-    init(_ schema: ProtobufSchema, message: Int32, columns: [Column], assembler: RowAssembler) {
+    init(_ schema: ProtobufSchema, message: Int32, columns: [MessageColumn], assembler: RowAssembler) {
         self.schema = schema
         self.assembler = assembler
         let wanted = columns.compactMap { column in

@@ -1,3 +1,4 @@
+import DataflowCodec
 import DataflowColumnar
 import DataflowText
 

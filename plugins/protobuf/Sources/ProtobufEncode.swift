@@ -1,4 +1,4 @@
-import DataflowCodec
+public import DataflowCodec
 public import DataflowOperator
 import DataflowSchemaRegistry
 import DataflowText
@@ -6,32 +6,21 @@ import DataflowText
 /// `protobuf-encode`: rows to Protobuf messages in a bytes column.
 ///
 /// The schema is known when the node opens: read from a file, or the newest of a registry's subject. It waits for the registry then, on a thread of its own.
-public final class ProtobufEncode: Transform {
+public final class ProtobufEncode: EncodingTransform {
     public typealias Config = ProtobufEncodeConfig
 
     public static let info = OperatorInfo(
         "protobuf-encode", .transform, "Writes each row as a Protobuf message into a bytes column.", blocks: true)
 
     private let config: Config
-    private let context: OperatorContext
     private let rows: EncodedRows
     private let refusal = Refusal()
     private var record: MessageCell?
     /// What stands in front of each message.
     private var frame: [UInt8] = []
-    private var text = TextBuffer()
-
-    public static func outputs(_ config: Config, inputs: [Stream]) throws(ConfigError) -> [Stream] {
-        [try config.encoding.output(of: inputs)]
-    }
-
-    public static func columnsUsed(_ config: Config, inputs: [Stream], downstream: ColumnSet) -> [ColumnSet] {
-        config.encoding.columnsUsed(inputs[0], downstream: downstream)
-    }
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         self.config = config
-        self.context = context
         rows = try EncodedRows(config.encoding, context)
     }
 
@@ -40,12 +29,7 @@ public final class ProtobufEncode: Transform {
         var what = config.schemaFile ?? ""
         var schemaID: Int32?
         if let settings = config.registry, let subject = config.subject, !config.register {
-            guard let newest = try SchemaRegistry(settings).latest(subject), newest.type == "PROTOBUF" else {
-                throw OperatorError(
-                    .user, .never, "no_such_schema",
-                    "the schema registry has no Protobuf schema under `\(subject)`; register one, or set `register: true`"
-                )
-            }
+            let newest = try SchemaRegistry(settings).latest(subject, type: "PROTOBUF")
             schemaID = newest.id
             what = "schema \(newest.id) of `\(subject)`"
             do throws(ProtobufSchema.Malformed) {
@@ -87,33 +71,11 @@ public final class ProtobufEncode: Transform {
         guard let record else { throw OperatorError(.engine, .never, "not_open", "protobuf-encode was not opened") }
         let columns = rows.messageColumns(batch)
         record.prepare(members: columns.columns)
-        var builder = ViewBuilder(capacity: batch.rowCount)
-        var written: [Int32] = []
-        var errors: ErrorRows?
-        for row in 0..<batch.rowCount {
-            if let deletes = batch.deletes, deletes[row] {
-                builder.appendNull()
-                written.append(Int32(truncatingIfNeeded: row))
-                continue
-            }
-            text.removeAll()
+        rows.encode(columns, of: batch, into: &output) { row, text in
             text.append(frame)
             record.writeFields(row, into: &text)
-            if let reason = refusal.reason {
-                refusal.reset()
-                if errors == nil { errors = ErrorRows(context) }
-                errors?.append(
-                    code: "not_encodable", rows: Values([Int32(truncatingIfNeeded: row)]), of: columns,
-                    reason: { _ in reason })
-                continue
-            }
-            text.withUnsafeBytes { builder.append($0) }
-            written.append(Int32(truncatingIfNeeded: row))
+            return refusal.take()
         }
-        context.counters.add(passed: written.count, errors: batch.rowCount - written.count)
-        let isWhole = written.count == batch.rowCount
-        output.emit(rows.rows(builder.finish(.bytes), of: batch, at: isWhole ? nil : Values(written)))
-        if let rows = errors?.finish() { output.emit(rows, to: .errors) }
         return .done
     }
 }

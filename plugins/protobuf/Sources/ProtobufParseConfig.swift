@@ -3,14 +3,16 @@ public import DataflowOperator
 public import DataflowSchemaRegistry
 
 /// The settings of `protobuf-parse`.
-public struct ProtobufParseConfig: OperatorConfig {
+public struct ProtobufParseConfig: ParsingConfig {
     public var column: Located<String> = "value"
-    public var columns: ConfigMap<ProtobufColumnConfig> = [:]
+    public var columns: ConfigMap<MessageColumnConfig> = [:]
     public var registry: SchemaRegistryConfig?
     public var schemaFile: String?
     public var message: String?
     public var keep: [Located<String>] = []
     public var eventTime: EventTimeConfig?
+
+    package static let parses = (operatorName: "protobuf-parse", content: "a Protobuf message")
 
     public init() {}
 
@@ -34,31 +36,6 @@ public struct ProtobufParseConfig: OperatorConfig {
             "registry", \.registry,
             "The schema registry that knows the messages' schemas by the number in front of each (Confluent's wire format)."
         )
-        ConfigField("column", \.column, "The input column that holds the messages.")
-        ConfigField("keep", \.keep, "Columns of the input that each row keeps, such as `offset` or `key`.")
-        ConfigField("event_time", \.eventTime, "Declares the column that event time and watermarks come from.")
-    }
-
-    /// What the settings have in common with other parsers'.
-    var parsing: ParseSettings {
-        ParseSettings(
-            operatorName: "protobuf-parse", content: "a Protobuf message", column: column,
-            columns: columns.map { ParseSettings.Column($0.key, $0.value.type.type, isRequired: $0.value.required) },
-            keep: keep, eventTime: eventTime)
-    }
-}
-
-/// One column: `name: type` for short.
-public struct ProtobufColumnConfig: OperatorConfig {
-    public var type = ColumnType(.string)
-    public var field: String?
-    public var required = false
-
-    public init() {}
-
-    public static let schema = ConfigSchema<Self>(shorthands: [.field("type")]) {
-        ConfigField("type", \.type, .required, "The column's type.")
-        ConfigField("field", \.field, "The name of the message's field. Default: the column's name.")
-        ConfigField("required", \.required, "Rows without a value go to `errors`.")
+        inputFields
     }
 }

@@ -26,7 +26,7 @@ func settings(
     var config = ProtobufParseConfig()
     config.columns = ConfigMap(
         columns.map { name, type in
-            var column = ProtobufColumnConfig()
+            var column = MessageColumnConfig()
             column.type = ColumnType(type)
             return .init(name, column)
         })
@@ -212,19 +212,7 @@ private func inner(_ columns: [(name: String, type: DataType)]) throws -> Operat
         let harness = try OperatorHarness(ProtobufParse.self, config, input: Stream(input))
         var random = SplitMix(state: 12)
         for turn in 0..<(getenv("DATAFLOW_SOAK") == nil ? 100 : 10_000) {
-            let messages = (0..<50).map { _ -> [UInt8] in
-                var bytes = recorded.cases[Int.random(in: 0..<recorded.cases.count, using: &random)].message
-                for _ in 0..<Int.random(in: 1...4, using: &random) where !bytes.isEmpty {
-                    let place = Int.random(in: 0..<bytes.count, using: &random)
-                    switch Int.random(in: 0..<4, using: &random) {
-                    case 0: bytes[place] = UInt8.random(in: 0...255, using: &random)
-                    case 1: bytes.removeSubrange(place...)
-                    case 2: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
-                    default: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
-                    }
-                }
-                return bytes
-            }
+            let messages = recorded.mutated(50, using: &random)
             // Behind them one that is right, which must not be harmed.
             let whole = recorded.cases[turn % recorded.cases.count]
             try harness.process(batch(messages + [whole.message]))
