@@ -313,3 +313,8 @@ package final class EpochLog {
         Failure(path: path, reason: String(cString: strerror(errno)), isInputOutput: errno != ENOENT)
     }
 }
+
+/// Runs what uses the log; a failure becomes what the run reports.
+package func logged<R>(_ body: () throws(EpochLog.Failure) -> R) throws(OperatorError) -> R {
+    do throws(EpochLog.Failure) { return try body() } catch { throw error.operatorError }
+}

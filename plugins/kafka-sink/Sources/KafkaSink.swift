@@ -168,7 +168,7 @@ public final class KafkaSink: Sink {
                         + "settings of the topic \(topic)")
             }
         }
-        try logged(result)
+        try logged { () throws(EpochLog.Failure) in try result.get() }
     }
 
     /// The brokers have the chunk's messages: they go into the log.
@@ -177,16 +177,14 @@ public final class KafkaSink: Sink {
             let accepted = chunk.accepted()
             if accepted.rowCount > 0 {
                 if log == nil {
-                    log = try logged(
-                        Result { () throws(EpochLog.Failure) in
-                            try EpochLog(creatingIn: context.stateDirectory)
-                        })
+                    log = try logged { () throws(EpochLog.Failure) in
+                        try EpochLog(creatingIn: context.stateDirectory)
+                    }
                 }
-                try logged(
-                    Result { () throws(EpochLog.Failure) in
-                        try log?.append(
-                            EpochLog.Frame(kind: KafkaSink.frameKind, rowCount: accepted.rowCount), accepted.bytes)
-                    })
+                try logged { () throws(EpochLog.Failure) in
+                    try log?.append(
+                        EpochLog.Frame(kind: KafkaSink.frameKind, rowCount: accepted.rowCount), accepted.bytes)
+                }
             }
         }
         context.counters.add(passed: chunk.rowCount - chunk.refusedCount, errors: chunk.refusedCount)
@@ -195,14 +193,6 @@ public final class KafkaSink: Sink {
         if spare.count < 2, chunk.byteCount <= 4 * KafkaSink.chunkBytes {
             chunk.reuse()
             spare.append(chunk)
-        }
-    }
-
-    @discardableResult
-    private func logged<R>(_ result: Result<R, EpochLog.Failure>) throws(OperatorError) -> R {
-        switch result {
-        case .success(let value): return value
-        case .failure(let failure): throw failure.operatorError
         }
     }
 
@@ -238,7 +228,9 @@ public final class KafkaSink: Sink {
     public func prepareCommit(_ checkpoint: CheckpointID) async throws(OperatorError) -> [Committable] {
         guard let log else { return [] }
         let name = EpochLog.name(lineage: context.lineage, epoch: checkpoint.number)
-        try logged(Result { () throws(EpochLog.Failure) in try log.seal(as: name) })
+        try logged { () throws(EpochLog.Failure) in
+            try log.seal(as: name)
+        }
         let committable = Committable(
             epoch: checkpoint.number, previous: epochs.last, topic: topic, file: name, length: log.length,
             rowCount: log.rowCount)
@@ -267,11 +259,10 @@ public final class KafkaSink: Sink {
                 // A new link: either the commit got through before the old one was lost, or all is to be done again.
                 if let found = link.marker.value, found.lineage == claim.lineage, found.epoch >= claim.epoch { return }
                 if log == nil {
-                    log = try logged(
-                        Result { () throws(EpochLog.Failure) in
-                            try EpochLog(
-                                opening: committable.file, in: context.stateDirectory, length: committable.length)
-                        })
+                    log = try logged { () throws(EpochLog.Failure) in
+                        try EpochLog(
+                            opening: committable.file, in: context.stateDirectory, length: committable.length)
+                    }
                 }
                 try begin(link)
                 link.isPrepared = true

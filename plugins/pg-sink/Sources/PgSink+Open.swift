@@ -14,30 +14,7 @@ extension PgSink {
                     .error(code: "invalid-column", "the stream's column cannot be a column of PostgreSQL: \(problem)"))
             }
         }
-        for column in config.key where !names.contains(column) {
-            let suggestion = Suggestion.phrase(for: column, among: names)
-            found.append(
-                .error(
-                    field: "key", code: "unknown-column",
-                    "the stream has no column `\(column)`\(suggestion)",
-                    hint: "its columns are \(names.joined(separator: ", "))"))
-        }
-        if let key = stream.kind.key {
-            let list = "[\(key.joined(separator: ", "))]"
-            if config.key.isEmpty {
-                found.append(
-                    .error(
-                        code: "missing-key",
-                        "the stream replaces rows by \(list); the table needs the same key", hint: "add `key: \(list)`")
-                )
-            } else if Set(config.key) != Set(key) {
-                found.append(
-                    .error(
-                        field: "key", code: "key-mismatch",
-                        "the stream replaces rows by \(list); the table needs the same key, found "
-                            + "[\(config.key.joined(separator: ", "))]", hint: "write `key: \(list)`"))
-            }
-        }
+        for finding in config.keyFindings(stream) { found.append(finding) }
         try found.throwErrors()
         return []
     }
@@ -54,10 +31,7 @@ extension PgSink {
             let columns: [PgColumn]
             switch catalog.fit(table, fields: fields, key: config.key) {
             case .fits(let fitted): columns = fitted
-            case .mismatch(let problems):
-                let list = problems.map { "\n  - \($0)" }.joined()
-                throw OperatorError(
-                    .user, .never, "table_mismatch", "table \(table) does not fit the stream:\(list)")
+            case .mismatch(let problems): throw OperatorError.tableMismatch("\(table)", problems)
             }
             if context.restored == nil || restoredEpochs == nil { try meetExistingRows(connection) }
             if exactlyOnce { try claimMarker(restoredEpochs, connection) }
@@ -87,10 +61,8 @@ extension PgSink {
             return oid
         }
         if config.create == .never {
-            throw OperatorError(
-                .user, .never, "table_missing",
-                "there is no table \(table) and `create: never` is set; create it: "
-                    + PgStatements.createTable(table, fields: fields, key: config.key))
+            throw OperatorError.tableMissing(
+                "\(table)", create: PgStatements.createTable(table, fields: fields, key: config.key))
         }
         if connection.serverVersion < 150_000, fields.contains(where: { config.key.contains($0.name) && $0.nullable }) {
             throw OperatorError(
@@ -125,19 +97,7 @@ extension PgSink {
     /// A new history begins: the rows that are there are not its own.
     private func meetExistingRows(_ connection: PgConnection) throws {
         guard try connection.query("select 1 from \(table.sql) limit 1", []).rowCount > 0 else { return }
-        switch config.existingRows {
-        case .keep:
-            context.logger.notice(
-                "table \(table) holds rows already and this run starts new: they stay",
-                metadata: ["existing_rows": "keep"])
-        case .delete:
-            deletesExistingRows = true
-            context.logger.notice("table \(table) holds rows already: the first commit replaces them")
-        case .refuse:
-            throw OperatorError(
-                .user, .never, "table_not_empty",
-                "table \(table) holds rows already and this run starts new, which `existing_rows: refuse` forbids")
-        }
+        deletesExistingRows = try config.existingRows.meet(in: "\(table)", context)
     }
 
     /// Compares the target's marker with the checkpoint, and writes this run into it.

@@ -1,4 +1,4 @@
-import DataflowEpochs
+public import DataflowEpochs
 public import DataflowOperator
 import DataflowPostgres
 import DataflowText
@@ -11,18 +11,7 @@ import Logging
 /// At the checkpoint the log is made durable, at the commit the epoch's number is written to `dataflow_commits` in the
 /// transaction of its rows. The sink waits in libpq, so it runs on a thread of its own.
 public final class PgSink: Sink {
-    /// What a later process needs to commit an epoch: which it is, and the log with its rows.
-    public struct Committable: Codable, Sendable {
-        var epoch: UInt64
-        /// The epoch before, which the target must hold.
-        var previous: UInt64
-        /// The log's file in the node's folder.
-        var file: String
-        var length: Int
-        var rowCount: Int
-        /// Which epoch of its file it is; nil in a checkpoint of a version that gave each epoch a file.
-        var serial: UInt64?
-    }
+    public typealias Committable = LoggedEpoch
 
     public static let info = OperatorInfo(
         "pg-sink", .sink, "Writes rows into a PostgreSQL table, exactly once; by key where the stream has one.",
@@ -236,10 +225,6 @@ public final class PgSink: Sink {
         return log
     }
 
-    private func logged<R>(_ body: () throws(EpochLog.Failure) -> R) throws(OperatorError) -> R {
-        do throws(EpochLog.Failure) { return try body() } catch { throw error.operatorError }
-    }
-
     func withTarget<R>(_ body: (inout Target) -> R) throws(OperatorError) -> R {
         guard var target else {
             throw OperatorError(.engine, .never, "not_open", "pg-sink was given rows before it was opened")
@@ -255,12 +240,8 @@ public final class PgSink: Sink {
     public func prepareCommit(_ checkpoint: CheckpointID) async throws(OperatorError) -> [Committable] {
         guard let log, !log.isEmpty else { return [] }
         try logged { () throws(EpochLog.Failure) in try log.seal() }
-        let committable = Committable(
-            epoch: checkpoint.number, previous: epochs.last, file: log.name, length: log.length,
-            rowCount: log.rowCount, serial: log.serial)
-        epochs = EpochState(last: checkpoint.number, previous: epochs.last)
         isPending = true
-        return [committable]
+        return [epochs.advance(to: checkpoint.number, log)]
     }
 
     public func commit(_ committables: [Committable], _ checkpoint: CheckpointID) async throws(OperatorError) {
@@ -281,9 +262,7 @@ public final class PgSink: Sink {
                 }
                 if log == nil {
                     log = try logged { () throws(EpochLog.Failure) in
-                        try EpochLog(
-                            opening: committable.file, in: context.stateDirectory, length: committable.length,
-                            serial: committable.serial ?? 0)
+                        try EpochLog(opening: committable, in: context.stateDirectory)
                     }
                 }
                 try begin(link, writer)

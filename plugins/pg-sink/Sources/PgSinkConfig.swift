@@ -1,23 +1,13 @@
+public import DataflowEpochs
 public import DataflowOperator
 import DataflowPostgres
 
 /// The settings of `pg-sink`.
-public struct PgSinkConfig: OperatorConfig {
-    /// Whether the sink makes a table that is not there.
-    public enum Creation: String, ConfigEnum {
-        case ifMissing = "if_missing"
-        case never
-    }
-
-    /// What becomes of rows that stand in the table when a new history of checkpoints begins.
-    public enum ExistingRows: String, ConfigEnum {
-        case keep, delete, refuse
-    }
-
+public struct PgSinkConfig: TableSinkConfig {
     public var connection = Secret()
     public var table = ""
     public var key: [String] = []
-    public var create = Creation.ifMissing
+    public var create = TableCreation.ifMissing
     public var existingRows = ExistingRows.keep
     public var commitsTable = "dataflow_commits"
     public var linger: Duration = .milliseconds(200)
@@ -29,8 +19,6 @@ public struct PgSinkConfig: OperatorConfig {
     public var lockTimeout: Duration = .seconds(60)
 
     public init() {}
-
-    private static let positive: @Sendable (Duration) -> String? = { $0 > .zero ? nil : "must be longer than 0s" }
 
     public static let schema = ConfigSchema<Self> {
         ConfigField(
@@ -47,44 +35,8 @@ public struct PgSinkConfig: OperatorConfig {
             The table, `table` or `schema.table`; a name with a dot or a quote in it stands in double quotes. Names are \
             taken as they stand, so `Orders` is not `orders`.
             """, examples: ["analytics.orders"]
-        ) { text in
-            do throws(PgName.Malformed) {
-                _ = try PgName(parsing: text)
-                return nil
-            } catch { return "is not the name of a table: \(error.reason)" }
-        }
-        ConfigField(
-            "key", \.key,
-            """
-            Columns that identify a row: a later row replaces the earlier one with the same key. Behind an upsert stream \
-            it must be the stream's key; behind an append stream it may be left out, then every row is added.
-            """, examples: [["country"]])
-        ConfigField(
-            "create", \.create,
-            """
-            `if_missing`: the table is created from the stream's schema, with a unique key where there is a `key`. \
-            `never`: it must be there. A table that is there is checked against the stream in either case.
-            """)
-        ConfigField(
-            "existing_rows", \.existingRows, .advanced,
-            """
-            What becomes of the table's rows at a start without checkpoint. `keep`: they stay, an upsert replaces those \
-            whose keys it writes. `delete`: they are deleted in the transaction of the first epoch, so that readers see \
-            the old rows or the new ones. `refuse`: the run ends with an error if there are any.
-            """)
-        ConfigField(
-            "commits_table", \.commitsTable, .advanced,
-            "The table that holds one row a sink: the last epoch that was committed. Created if it is missing."
-        ) { text in
-            do throws(PgName.Malformed) {
-                _ = try PgName(parsing: text)
-                return nil
-            } catch { return "is not the name of a table: \(error.reason)" }
-        }
-        ConfigField(
-            "linger", \.linger, .advanced,
-            "With `at_least_once`: the longest time that a row waits for others before it is committed.",
-            check: positive)
+        ) { problem(ofTable: $0) }
+        tableFields
         ConfigField(
             "max_batch", \.maxBatch, .advanced,
             "How many bytes of rows are held in memory before they are sent to the server."
@@ -110,6 +62,13 @@ public struct PgSinkConfig: OperatorConfig {
             check: positive)
     }
 
+    package static func problem(ofTable name: String) -> String? {
+        do throws(PgName.Malformed) {
+            _ = try PgName(parsing: name)
+            return nil
+        } catch { return "is not the name of a table: \(error.reason)" }
+    }
+
     public func validate() -> [Diagnostic] {
         var found: [Diagnostic] = []
         do throws(PgFailure) {
@@ -118,9 +77,6 @@ public struct PgSinkConfig: OperatorConfig {
             found.append(.error(field: "connection", error.message))
         }
         if connection.isEmpty { found.append(.error(field: "connection", "`connection` is empty")) }
-        for (index, column) in key.enumerated() where key[..<index].contains(column) {
-            found.append(.error(field: "key", "`key` names the column \(column) twice"))
-        }
-        return found
+        return found + keyFindings
     }
 }

@@ -22,29 +22,7 @@ extension SQLiteSink {
                             + "small letters", hint: "rename one with select"))
             }
         }
-        for column in config.key where !names.contains(column) {
-            let suggestion = Suggestion.phrase(for: column, among: names)
-            found.append(
-                .error(
-                    field: "key", code: "unknown-column", "the stream has no column `\(column)`\(suggestion)",
-                    hint: "its columns are \(names.joined(separator: ", "))"))
-        }
-        if let key = stream.kind.key {
-            let list = "[\(key.joined(separator: ", "))]"
-            if config.key.isEmpty {
-                found.append(
-                    .error(
-                        code: "missing-key",
-                        "the stream replaces rows by \(list); the table needs the same key", hint: "add `key: \(list)`")
-                )
-            } else if Set(config.key) != Set(key) {
-                found.append(
-                    .error(
-                        field: "key", code: "key-mismatch",
-                        "the stream replaces rows by \(list); the table needs the same key, found "
-                            + "[\(config.key.joined(separator: ", "))]", hint: "write `key: \(list)`"))
-            }
-        }
+        for finding in config.keyFindings(stream) { found.append(finding) }
         try found.throwErrors()
         return []
     }
@@ -60,10 +38,7 @@ extension SQLiteSink {
             switch table.fit(config.table, fields: fields, key: config.key) {
             case .fits(let fitted): columns = fitted
             case .mismatch(let problems):
-                let list = problems.map { "\n  - \($0)" }.joined()
-                throw OperatorError(
-                    .user, .never, "table_mismatch",
-                    "table \(config.table) in \(config.path) does not fit the stream:\(list)")
+                throw OperatorError.tableMismatch("\(config.table) in \(config.path)", problems)
             }
             if context.restored == nil || restoredEpochs == nil { try meetExistingRows(database) }
             if exactlyOnce { try claimMarker(restoredEpochs, database) }
@@ -86,10 +61,7 @@ extension SQLiteSink {
         case nil:
             let create = TableSchema.createTable(config.table, fields: fields, key: config.key)
             guard config.create == .ifMissing else {
-                throw OperatorError(
-                    .user, .never, "table_missing",
-                    "there is no table \(config.table) in \(config.path) and `create: never` is set; create it: \(create)"
-                )
+                throw OperatorError.tableMissing("\(config.table) in \(config.path)", create: create)
             }
             try database.execute(create)
             context.logger.info(
@@ -106,20 +78,7 @@ extension SQLiteSink {
     /// A new history begins: the rows that are there are not its own.
     private func meetExistingRows(_ database: SQLiteDatabase) throws {
         guard try !database.query("select 1 from \(SQLiteName.quote(config.table)) limit 1").isEmpty else { return }
-        switch config.existingRows {
-        case .keep:
-            context.logger.notice(
-                "table \(config.table) holds rows already and this run starts new: they stay",
-                metadata: ["existing_rows": "keep"])
-        case .delete:
-            deletesExistingRows = true
-            context.logger.notice("table \(config.table) holds rows already: the first commit replaces them")
-        case .refuse:
-            throw OperatorError(
-                .user, .never, "table_not_empty",
-                "table \(config.table) in \(config.path) holds rows already and this run starts new, which "
-                    + "`existing_rows: refuse` forbids")
-        }
+        deletesExistingRows = try config.existingRows.meet(in: "\(config.table) in \(config.path)", context)
     }
 
     /// Compares the database's marker with the checkpoint, and writes this run into it.

@@ -1,4 +1,4 @@
-import DataflowEpochs
+public import DataflowEpochs
 public import DataflowOperator
 import DataflowText
 import Logging
@@ -10,18 +10,7 @@ import Logging
 /// other programs can share it. Where the table may refuse rows, `flush` tries them in a transaction that is rolled back,
 /// and sends the refused ones to `errors`.
 public final class SQLiteSink: Sink {
-    /// What a later process needs to commit an epoch: which it is, and the log with its rows.
-    public struct Committable: Codable, Sendable {
-        var epoch: UInt64
-        /// The epoch before, which the target must hold.
-        var previous: UInt64
-        /// The log's file in the node's folder.
-        var file: String
-        var length: Int
-        var rowCount: Int
-        /// Which epoch of its file it is.
-        var serial: UInt64
-    }
+    public typealias Committable = LoggedEpoch
 
     public static let info = OperatorInfo(
         "sqlite-sink", .sink,
@@ -209,10 +198,6 @@ public final class SQLiteSink: Sink {
         try logged { () throws(EpochLog.Failure) in try result.get() }
     }
 
-    private func logged<R>(_ body: () throws(EpochLog.Failure) -> R) throws(OperatorError) -> R {
-        do throws(EpochLog.Failure) { return try body() } catch { throw error.operatorError }
-    }
-
     /// Goes through the log: `deleteAll` and every batch with its number.
     private func replay(
         _ log: EpochLog, deleteAll: () throws -> Void, _ body: (Int, RecordBatch) throws -> Void
@@ -295,12 +280,8 @@ public final class SQLiteSink: Sink {
     public func prepareCommit(_ checkpoint: CheckpointID) async throws(OperatorError) -> [Committable] {
         guard let log, !log.isEmpty else { return [] }
         try logged { () throws(EpochLog.Failure) in try log.seal() }
-        let committable = Committable(
-            epoch: checkpoint.number, previous: epochs.last, file: log.name, length: log.length,
-            rowCount: log.rowCount, serial: log.serial)
-        epochs = EpochState(last: checkpoint.number, previous: epochs.last)
         isPending = true
-        return [committable]
+        return [epochs.advance(to: checkpoint.number, log)]
     }
 
     public func commit(_ committables: [Committable], _ checkpoint: CheckpointID) async throws(OperatorError) {
@@ -320,9 +301,7 @@ public final class SQLiteSink: Sink {
                 log = own
             } else {
                 log = try logged { () throws(EpochLog.Failure) in
-                    try EpochLog(
-                        opening: committable.file, in: context.stateDirectory, length: committable.length,
-                        serial: committable.serial)
+                    try EpochLog(opening: committable, in: context.stateDirectory)
                 }
             }
             try replay(log, deleteAll: { try database.execute(target.statements.deleteAll) }) { _, batch in

@@ -1,3 +1,4 @@
+import DataflowEpochs
 import DataflowOperator
 import DataflowTesting
 import Glibc

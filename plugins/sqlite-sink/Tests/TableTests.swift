@@ -1,3 +1,4 @@
+import DataflowEpochs
 import DataflowOperator
 import DataflowTesting
 import Testing
@@ -194,7 +195,7 @@ struct TableTests {
     }
 
     @Test func `existing rows stay, are replaced at the first commit, or are refused`() async throws {
-        for policy in [SQLiteSinkConfig.ExistingRows.keep, .delete, .refuse] {
+        for policy in [ExistingRows.keep, .delete, .refuse] {
             let place = try Workplace()
             try place.connect().execute("create table t (k text, n integer); insert into t values ('old', 0)")
             let config = place.config { $0.existingRows = policy }
