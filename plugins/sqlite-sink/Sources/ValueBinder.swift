@@ -11,15 +11,16 @@ class ValueBinder {
     static func make(_ column: TargetColumn) -> ValueBinder {
         switch (column.form, column.type) {
         case (.integer, .bool): BoolBinder()
-        case (.integer, .int32), (.timeNumber, .date): Int32Binder()
-        case (.integer, .int64), (.timeNumber, .timestamp): Int64Binder()
-        case (.real, .float32): FloatBinder()
-        case (.real, .float64): DoubleBinder()
-        case (.text, .string): TextBinder()
-        case (.blob, .bytes): BlobBinder()
-        case (.decimalText, .decimal(_, let scale)): DecimalBinder(scale: scale)
-        case (.timeText, .timestamp): TimestampBinder()
-        case (.timeText, .date): DateBinder()
+        case (.integer, .int32), (.timeNumber, .date): IntegerBinder(\.int32Values)
+        case (.integer, .int64), (.timeNumber, .timestamp): IntegerBinder(\.int64Values)
+        case (.real, .float32): RealBinder(\.float32Values)
+        case (.real, .float64): RealBinder(\.float64Values)
+        case (.text, .string): ViewBinder { $0.bind(text: $1, at: $2) }
+        case (.blob, .bytes): ViewBinder { $0.bind(blob: $1, at: $2) }
+        case (.decimalText, .decimal(_, let scale)):
+            WrittenBinder(\.decimalValues) { $1.append(decimal: $0, scale: scale) }
+        case (.timeText, .timestamp): WrittenBinder(\.int64Values) { $1.append(timestamp: $0) }
+        case (.timeText, .date): WrittenBinder(\.int32Values) { $1.append(date: Int($0)) }
         case (.json, let type): JSONBinder(type)
         default: preconditionFailure("\(column.type) is not stored as \(column.form)")
         }
@@ -65,135 +66,67 @@ private final class BoolBinder: ValueBinder {
     }
 }
 
-private final class Int32Binder: ValueBinder {
-    private var values = Values<Int32>([])
+/// Values of one width.
+private class StoredBinder<Stored: BitwiseCopyable & Sendable>: ValueBinder {
+    private let stored: (Column) -> Values<Stored>?
+    fileprivate final var values = Values<Stored>([])
 
-    override func load(_ column: Column) {
-        guard case .int32(let values) = column.storage else { mismatch(column) }
-        self.values = values
+    init(_ stored: @escaping (Column) -> Values<Stored>?) {
+        self.stored = stored
+        super.init()
     }
 
+    override final func load(_ column: Column) {
+        guard let values = stored(column) else { mismatch(column) }
+        self.values = values
+    }
+}
+
+private final class IntegerBinder<Stored: FixedWidthInteger & BitwiseCopyable & Sendable>: StoredBinder<Stored> {
     override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
         statement.bind(integer: Int64(values[row]), at: index)
     }
 }
 
-private final class Int64Binder: ValueBinder {
-    private var values = Values<Int64>([])
-
-    override func load(_ column: Column) {
-        guard case .int64(let values) = column.storage else { mismatch(column) }
-        self.values = values
-    }
-
-    override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
-        statement.bind(integer: values[row], at: index)
-    }
-}
-
-private final class FloatBinder: ValueBinder {
-    private var values = Values<Float>([])
-
-    override func load(_ column: Column) {
-        guard case .float32(let values) = column.storage else { mismatch(column) }
-        self.values = values
-    }
-
+private final class RealBinder<Stored: BinaryFloatingPoint & BitwiseCopyable & Sendable>: StoredBinder<Stored> {
     override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
         statement.bind(real: Double(values[row]), at: index)
     }
 }
 
-private final class DoubleBinder: ValueBinder {
-    private var values = Values<Double>([])
-
-    override func load(_ column: Column) {
-        guard case .float64(let values) = column.storage else { mismatch(column) }
-        self.values = values
-    }
-
-    override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
-        statement.bind(real: values[row], at: index)
-    }
-}
-
-private final class TextBinder: ValueBinder {
-    private var storage: ViewStorage?
-
-    override func load(_ column: Column) {
-        guard case .view(let storage) = column.storage else { mismatch(column) }
-        self.storage = storage
-    }
-
-    override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
-        storage?.withUnsafeViews { statement.bind(text: $0.bytes(row), at: index) }
-    }
-}
-
-private final class BlobBinder: ValueBinder {
-    private var storage: ViewStorage?
-
-    override func load(_ column: Column) {
-        guard case .view(let storage) = column.storage else { mismatch(column) }
-        self.storage = storage
-    }
-
-    override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
-        storage?.withUnsafeViews { statement.bind(blob: $0.bytes(row), at: index) }
-    }
-}
-
-private final class DecimalBinder: ValueBinder {
-    private var values = Values<Int128>([])
-    private let scale: Int
+/// Values that are stored as text.
+private final class WrittenBinder<Stored: BitwiseCopyable & Sendable>: StoredBinder<Stored> {
+    private let write: (Stored, inout TextBuffer) -> Void
     private var memory = TextBuffer()
 
-    init(scale: Int) {
-        self.scale = scale
+    init(_ stored: @escaping (Column) -> Values<Stored>?, write: @escaping (Stored, inout TextBuffer) -> Void) {
+        self.write = write
+        super.init(stored)
+    }
+
+    override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
+        memory.removeAll()
+        write(values[row], &memory)
+        memory.withUnsafeBytes { statement.bind(text: $0, at: index) }
+    }
+}
+
+private final class ViewBinder: ValueBinder {
+    private var storage: ViewStorage?
+    private let bindBytes: (SQLiteStatement, UnsafeRawBufferPointer, Int32) -> Void
+
+    init(_ bindBytes: @escaping (SQLiteStatement, UnsafeRawBufferPointer, Int32) -> Void) {
+        self.bindBytes = bindBytes
         super.init()
     }
 
     override func load(_ column: Column) {
-        guard case .decimal(let values) = column.storage else { mismatch(column) }
-        self.values = values
+        guard case .view(let storage) = column.storage else { mismatch(column) }
+        self.storage = storage
     }
 
     override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
-        memory.removeAll()
-        memory.append(decimal: values[row], scale: scale)
-        memory.withUnsafeBytes { statement.bind(text: $0, at: index) }
-    }
-}
-
-private final class TimestampBinder: ValueBinder {
-    private var values = Values<Int64>([])
-    private var memory = TextBuffer()
-
-    override func load(_ column: Column) {
-        guard case .int64(let values) = column.storage else { mismatch(column) }
-        self.values = values
-    }
-
-    override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
-        memory.removeAll()
-        memory.append(timestamp: values[row])
-        memory.withUnsafeBytes { statement.bind(text: $0, at: index) }
-    }
-}
-
-private final class DateBinder: ValueBinder {
-    private var values = Values<Int32>([])
-    private var memory = TextBuffer()
-
-    override func load(_ column: Column) {
-        guard case .int32(let values) = column.storage else { mismatch(column) }
-        self.values = values
-    }
-
-    override func bindValue(_ row: Int, to statement: SQLiteStatement, at index: Int32) {
-        memory.removeAll()
-        memory.append(date: Int(values[row]))
-        memory.withUnsafeBytes { statement.bind(text: $0, at: index) }
+        storage?.withUnsafeViews { bindBytes(statement, $0.bytes(row), index) }
     }
 }
 
