@@ -5,13 +5,7 @@ import DataflowOperator
 /// Partial states leave when there are many groups, when the watermark could close one of their windows, before a
 /// checkpoint, and after a short while; so nothing waits here long and nothing stays behind a barrier. Where keys hardly
 /// repeat, rows go on as partial states of their own and the table is left out.
-final class LocalAggregation: Transform {
-    typealias Config = WindowAggConfig
-    static var info: OperatorInfo { WindowAgg.info }
-    static func outputs(_ config: WindowAggConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] {
-        try WindowAgg.outputs(config, inputs: inputs)
-    }
-
+final class LocalAggregation: PartialAggregation {
     /// Bounds on what is held: whatever comes first.
     static let maxGroups = 1 << 16
     static let maxBytes = 16 << 20
@@ -38,7 +32,7 @@ final class LocalAggregation: Transform {
     /// The start of the earliest window held.
     private var earliest = Int64.max
     private let delay: Duration
-    private var isTickPending = false
+    var isTickPending = false
 
     init(_ plan: AggregationPlan, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.plan = plan
@@ -127,7 +121,7 @@ final class LocalAggregation: Transform {
     private var isEventTime: Bool { if case .event = plan.time { true } else { false } }
 
     /// Sends all partial states on. At most ``maxGroups`` and a batch: within what one call may emit.
-    private func flush(_ output: inout OutputBuffer) {
+    func flush(_ output: inout OutputBuffer) {
         benefit.flushed(groups.count)
         earliest = .max
         guard groups.count > 0 else { return }
@@ -154,27 +148,6 @@ final class LocalAggregation: Transform {
         case .idle: flush(&output)
         }
         output.emit(watermark)
-        return .done
-    }
-
-    /// Splits end here: behind the exchange they mean nothing.
-    func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress { .done }
-
-    func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        isTickPending = false
-        flush(&output)
-        return .done
-    }
-
-    func prepareSnapshot(
-        _ checkpoint: CheckpointID, into output: inout OutputBuffer
-    ) throws(OperatorError) -> Progress {
-        flush(&output)
-        return .done
-    }
-
-    func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        flush(&output)
         return .done
     }
 }

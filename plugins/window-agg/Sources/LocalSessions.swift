@@ -6,13 +6,7 @@ import DataflowOperator
 /// last row's time plus the gap), keys, states. A row is late when its split's watermark was at or past its time plus
 /// `allowed_lateness`. Rows leave before a watermark does that is past their time: behind the exchange it may end a session that
 /// they belong to (see ``SessionAggregation``).
-final class LocalSessions: Transform {
-    typealias Config = WindowAggConfig
-    static var info: OperatorInfo { WindowAgg.info }
-    static func outputs(_ config: WindowAggConfig, inputs: [Stream]) throws(ConfigError) -> [Stream] {
-        try WindowAgg.outputs(config, inputs: inputs)
-    }
-
+final class LocalSessions: PartialAggregation {
     private let plan: AggregationPlan
     private let gap: Int64
     private let context: OperatorContext
@@ -24,7 +18,7 @@ final class LocalSessions: Transform {
     private var benefit = PreAggregationBenefit()
     /// The time of the earliest row held.
     private var earliest = Int64.max
-    private var isTickPending = false
+    var isTickPending = false
 
     init(_ plan: AggregationPlan, gap: Duration, _ config: WindowAggConfig, _ context: OperatorContext) {
         self.plan = plan
@@ -89,7 +83,7 @@ final class LocalSessions: Transform {
     }
 
     /// Sends everything on. At most ``LocalAggregation/maxGroups`` and a batch: within what one call may emit.
-    private func flush(_ output: inout OutputBuffer) {
+    func flush(_ output: inout OutputBuffer) {
         benefit.flushed(table.count)
         earliest = .max
         guard table.count > 0 else { return }
@@ -115,27 +109,6 @@ final class LocalSessions: Transform {
         case .idle: flush(&output)
         }
         output.emit(watermark)
-        return .done
-    }
-
-    /// Splits end here: behind the exchange they mean nothing.
-    func split(_ event: SplitEvent, into output: inout OutputBuffer) throws(OperatorError) -> Progress { .done }
-
-    func tick(_ now: ContinuousClock.Instant, into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        isTickPending = false
-        flush(&output)
-        return .done
-    }
-
-    func prepareSnapshot(
-        _ checkpoint: CheckpointID, into output: inout OutputBuffer
-    ) throws(OperatorError) -> Progress {
-        flush(&output)
-        return .done
-    }
-
-    func finish(into output: inout OutputBuffer) throws(OperatorError) -> Progress {
-        flush(&output)
         return .done
     }
 }
