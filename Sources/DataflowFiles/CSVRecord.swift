@@ -3,10 +3,13 @@ import Glibc
 
 /// Splits one CSV record into fields (RFC 4180): a quoted field may hold delimiters, line ends and doubled quotes.
 package struct CSVRecord {
-    /// Where a field's bytes stand in the record; `escaped` when doubled quotes must become single ones.
+    /// Where a field's bytes stand in the record.
     package struct Span {
         package var range: Range<Int>
+        /// Doubled quotes must become single ones.
         package var escaped: Bool
+        /// Nothing stands there, not even quotes: `""` is the empty text.
+        package var isNull: Bool
     }
 
     /// Every field, or nil when a quote is not closed or something follows a closing one. O(bytes).
@@ -47,13 +50,13 @@ package struct CSVRecord {
                     escaped = true
                     i += 2
                 }
-                take(Span(range: start..<i, escaped: escaped))
+                take(Span(range: start..<i, escaped: escaped, isNull: false))
                 i += 1
                 guard i == bytes.count || bytes[i] == delimiter else { return false }
             } else {
                 let start = i
                 i = find(delimiter, in: bytes, from: i) ?? bytes.count
-                take(Span(range: start..<i, escaped: false))
+                take(Span(range: start..<i, escaped: false, isNull: i == start))
             }
             if i == bytes.count { return true }
             i += 1

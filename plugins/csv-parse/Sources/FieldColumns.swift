@@ -95,7 +95,7 @@ final class FieldColumns {
         return (columns, failed)
     }
 
-    /// One field of every record as text that stays where it is. An empty field without quotes is null.
+    /// One field of every record as text that stays where it is.
     private func text(
         _ place: Int, _ fields: RecordFields, _ views: UnsafeViews, _ storage: ViewStorage, as type: DataType
     ) -> Column {
@@ -109,7 +109,7 @@ final class FieldColumns {
                     let span = spans[row * width + place]
                     let bytes = views.bytes(message)
                     let text = UnsafeRawBufferPointer(rebasing: bytes[span.range])
-                    if text.isEmpty, span.range.lowerBound == 0 || bytes[span.range.lowerBound - 1] != 0x22 {
+                    if span.isNull {
                         builder.appendNull()
                     } else if span.escaped {
                         CSVRecord.unescape(text).withUnsafeBytes { builder.append($0) }

@@ -102,14 +102,13 @@ struct CSVLoader: TableLoader {
         let columns = zip(shape.columns, fields).map { column, field in
             var builder = ViewBuilder(capacity: records.count)
             let index = builder.adopt(chunk.buffer)
-            let emptyIsNull = column.type != .string && column.type != .bytes
             chunk.buffer.withUnsafeBytes { bytes in
                 for (number, record) in records.enumerated() {
                     let span = spans[number * width + field]
                     let start = record.offset + span.range.lowerBound
                     let text = UnsafeRawBufferPointer(rebasing: bytes[start..<start + span.range.count])
                     if column.type == .string, wrong == nil, !isValidUTF8(text) { wrong = (number, column.name) }
-                    if text.isEmpty, emptyIsNull {
+                    if span.isNull {
                         builder.appendNull()
                     } else if span.escaped {
                         CSVRecord.unescape(text).withUnsafeBytes { builder.append($0) }

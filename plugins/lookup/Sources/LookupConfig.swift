@@ -64,7 +64,7 @@ public struct CSVTableConfig: OperatorConfig {
         ConfigField(
             "columns", \.columns, .required,
             "Its columns and their types: looked up in the header, or in this order where there is none. An empty field is "
-                + "null, in a string column an empty text."
+                + "null, `\"\"` the empty text."
         ) { $0.isEmpty ? "must have at least one column" : nil }
         ConfigField("header", \.header, "Whether the first line names the columns.")
         ConfigField("delimiter", \.delimiter, "What stands between fields: one ASCII character.") {

@@ -115,6 +115,16 @@ import Testing
         #expect(harness.output.errors[0].reason == "the lookup table has no row with code = 'de', year = 2023")
     }
 
+    @Test func `an empty field of a text column is null, an empty text stands in quotes`() throws {
+        file.write("code,name,vat\nde,,19\nfr,\"\",\n")
+        let harness = try harness()
+        try harness.process(someOrders)
+        #expect(
+            harness.output.rows().map { [$0[1], $0[3], $0[4]] } == [
+                ["de", nil, vat(1900)], ["xx", nil, nil], [nil, nil, nil], ["fr", "", nil],
+            ])
+    }
+
     @Test func `rows with a null in their key are in no one's way, and an empty table matches nothing`() throws {
         file.write("code,n\n,1\n,2\n7,3\n")
         let schema = Schema([Field("k", .int64)])
