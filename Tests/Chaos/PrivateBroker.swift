@@ -1,4 +1,5 @@
 import DataflowEndToEnd
+import DataflowKafkaTesting
 import Foundation
 
 /// A broker of its own (`scripts/kafka.sh`), read by `kcat`, which is a client apart from ours.
@@ -8,22 +9,22 @@ final class PrivateBroker {
 
     init() throws {
         folder = try TemporaryFolder()
-        address = try PrivateBroker.script("start", folder.path + "/kafka", "0")
+        address = try PrivateBroker.checked(KafkaTestBroker.script("start", folder.path + "/kafka", "0"))
     }
 
     /// It writes what it holds to its disk and ends.
-    func stop() throws { _ = try PrivateBroker.script("stop", folder.path + "/kafka") }
+    func stop() throws { _ = try PrivateBroker.checked(KafkaTestBroker.script("stop", folder.path + "/kafka")) }
 
     /// At the same address as before.
-    func start() throws { _ = try PrivateBroker.script("start", folder.path + "/kafka") }
+    func start() throws { _ = try PrivateBroker.checked(KafkaTestBroker.script("start", folder.path + "/kafka")) }
 
     var port: UInt16 { address.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 
-    deinit { _ = try? PrivateBroker.script("remove", folder.path + "/kafka") }
+    deinit { KafkaTestBroker.script("remove", folder.path + "/kafka") }
 
-    private static func script(_ words: String...) throws -> String {
-        let process = try ChildProcess("bash", ["\(Repository.root)/scripts/kafka.sh"] + words)
-        return try process.succeed(within: .seconds(120)).trimmingCharacters(in: .whitespacesAndNewlines)
+    private static func checked(_ output: String?) throws -> String {
+        guard let output else { throw ChildProcess.Failure(description: "scripts/kafka.sh failed, see above") }
+        return output
     }
 
     /// The messages of a topic that a `read_committed` reader sees, `key` and `value` with a tab between; a tombstone ends with the tab.

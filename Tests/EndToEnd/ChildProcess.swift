@@ -95,6 +95,19 @@ package final class ChildProcess {
         while waitid(P_PID, id_t(pid), &info, WSTOPPED | WEXITED | WNOWAIT) < 0, errno == EINTR {}
     }
 
+    /// Kills the program after `time`.
+    ///
+    /// - Returns: whether it died of that: false where it had come to its end, perhaps just before the signal.
+    /// - Throws: with what it wrote, if it ended otherwise.
+    package func kill(after time: Duration) throws -> Bool {
+        if wait(timeout: time) == nil {
+            send(SIGKILL)
+            if wait(timeout: .seconds(10)) == .signal(SIGKILL) { return true }
+        }
+        try succeed(within: .zero)
+        return false
+    }
+
     /// Waits until the program has ended; nil after `timeout`.
     package func wait(timeout: Duration) -> Exit? {
         if let exit { return exit }

@@ -1,7 +1,6 @@
 import DataflowEndToEnd
 import DataflowKafkaTesting
 import Foundation
-import Glibc
 import Testing
 
 /// The flagship's tables by way of Kafka: `openfood-producer.yaml` and `openfood-kafka.yaml`, against a broker of the tests.
@@ -64,15 +63,7 @@ struct OpenfoodKafkaTests {
                 pipeline == "producer" ? try produce(api, rows: rows, often) : try consume(database, often)
             }
             for _ in 0..<(pipeline == killed ? 5 : 0) {
-                let process = try run()
-                _ = process.wait(timeout: .milliseconds(Int.random(in: 300...1500)))
-                process.send(SIGKILL)
-                // It may have come to its end before.
-                let exit = process.wait(timeout: .seconds(10))
-                guard exit == .signal(SIGKILL) else {
-                    #expect(exit == .code(0), "\(process.errors.suffix(2000))")
-                    break
-                }
+                guard try run().kill(after: .milliseconds(Int.random(in: 300...1500))) else { break }
             }
             try run().succeed(within: .seconds(300))
         }

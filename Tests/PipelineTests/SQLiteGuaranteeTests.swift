@@ -1,7 +1,6 @@
 import CSQLite
 import DataflowEndToEnd
 import Foundation
-import Glibc
 import Testing
 
 /// The program and a SQLite file: killed, restarted with other parallelism, beside other programs.
@@ -85,9 +84,7 @@ import Testing
         for round in 0..<(Repository.isSoak ? 60 : 8) {
             let process = try ChildProcess(
                 Repository.program("dataflow"), ["run", file, "--parallelism", "\(round % 3 + 1)"])
-            if process.wait(timeout: .milliseconds(Int.random(in: 100...900, using: &random))) != nil { break }
-            process.send(SIGKILL)
-            #expect(process.wait(timeout: .seconds(10)) == .signal(SIGKILL))
+            guard try process.kill(after: .milliseconds(Int.random(in: 100...900, using: &random))) else { break }
             kills += 1
         }
         #expect(kills > 0)
