@@ -46,6 +46,6 @@ package final class PrivateServer {
     }
 
     private func script(_ verb: String, _ more: String...) throws -> String {
-        try ChildProcess("\(Repository.root)/scripts/postgres.sh", [verb, folder] + more).succeed(within: .seconds(60))
+        try ChildProcess("\(Repository.root)/scripts/postgres.sh", [verb, folder] + more).succeed(within: .seconds(180))
     }
 }

@@ -12,7 +12,7 @@ struct ChaosTests {
     @Test(arguments: Scenarios.all.filter { $0.isAvailable && $0.name != KafkaScenario.name }.map { $0.name })
     func `what is written under faults is what is written without`(name: String) throws {
         let scenario = try #require(Scenarios.all.first { $0.name == name })
-        try live(scenario, faults: Repository.isSoak ? 40 : 8, rows: Repository.isSoak ? 400_000 : 100_000)
+        try live(scenario, faults: Repository.isSoak ? 24 : 8, rows: Repository.isSoak ? 300_000 : 100_000)
     }
 
     /// From a topic through windows into a topic and PostgreSQL; the soak takes ten million rows through 300 faults.
