@@ -117,6 +117,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CEpoll"),
+        .systemLibrary(name: "CMalloc"),
         // C headers over C++ libraries.
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
@@ -142,7 +143,7 @@ let package = Package(
         room("DataflowCheckpoint", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
         room(
             "DataflowRuntime",
-            contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowText", log]),
+            contract + ["DataflowOperator", "DataflowPipeline", "DataflowCheckpoint", "DataflowText", "CMalloc", log]),
         room(
             "DataflowTesting",
             contract + [

@@ -44,6 +44,7 @@ struct RunAttempt: Sendable {
         metrics = Self.metrics(layout)
         memory = config.memory.map { MemoryBudget(limit: $0.bytes, spillingTo: session.store.spillDirectory) }
         progress = layout.plan.tasks.map { SubtaskProgress(parallelism: $0.parallelism) }
+        if memory != nil { Allocator.returnFreedMemory() }
     }
 
     private static func metrics(_ layout: RunLayout) -> RuntimeMetrics {
