@@ -1,6 +1,8 @@
 // How long a snapshot of a global aggregate of many keys holds the stream up, how many bytes a checkpoint gets, and what a key
 // takes in memory. Times are of the thread's processor, so that other work on the machine does not show. Checks its answers.
 //
+// Then the same state beyond a memory budget: how long it takes to put memory on disk, and to merge many runs.
+//
 //     swift run -c release bench-big-state [keys]
 import DataflowColumnar
 import DataflowConfig
@@ -8,6 +10,7 @@ import DataflowExpression
 import DataflowOperator
 import Glibc
 import Logging
+import Synchronization
 import WindowAgg
 
 struct Clock: RuntimeClock {
@@ -26,10 +29,10 @@ struct Random {
     }
 }
 
-func context(_ inputs: [Stream], _ outputs: [Stream]) -> OperatorContext {
+func context(_ inputs: [Stream], _ outputs: [Stream], memory: MemoryBudget? = nil) -> OperatorContext {
     OperatorContext(
         pipeline: "bench", node: "agg", inputs: inputs, outputs: outputs, lineage: "bench", generation: 1,
-        stateDirectory: "/nonexistent", logger: Logger(label: "bench"), clock: Clock())
+        stateDirectory: "/nonexistent", logger: Logger(label: "bench"), clock: Clock(), memory: memory)
 }
 
 /// Milliseconds that this thread has computed.
@@ -172,3 +175,47 @@ try measure("5 % changed, side by side", checkpoints: 12, changes: twentieth * 3
 }
 
 print("\(rowsIn) rows, \(rounded(Double(resident() - before) / Double(keys))) bytes a key at the end")
+
+/// Groups beyond a budget: how long a share of it takes to be put on disk, as where memory is full and at each barrier, and how long
+/// many such runs take to be merged.
+@MainActor func measureSpilling() throws {
+    let path = "/tmp/bench-big-state-\(getpid())"
+    mkdir(path, 0o700)
+    defer {
+        rmdir(path + "/spill")
+        rmdir(path)
+    }
+    let share = 256 << 20
+    let memory = MemoryBudget(limit: share, spillingTo: path + "/spill")
+    let context = try context([stage.output], WindowAgg.outputs(config, inputs: [input]), memory: memory)
+    let node = try WindowAgg(config, context)
+    try node.open(restoring: [])
+    @MainActor func fill(_ batches: [RecordBatch]) throws {
+        var buffer = OutputBuffer()
+        for batch in batches { _ = try node.process(batch, from: .main, into: &buffer) }
+    }
+    @MainActor func spill() throws -> (wall: Duration, cpu: Double) {
+        let (start, before) = (ContinuousClock.now, computed())
+        try node.spill()
+        return (start.duration(to: .now), rounded(computed() - before))
+    }
+    var next: Int64 = 0
+    while node.stateByteCount < share {
+        try fill(partials { next + Int64($0) })
+        next += Int64(batchSize)
+    }
+    let full = try spill()
+    print("\(share >> 20) MiB of \(next) groups are put on disk within \(full.wall), \(full.cpu) ms of them computed")
+    var stops: [(wall: Duration, cpu: Double)] = []
+    for _ in 0..<40 {
+        for _ in 0..<50 { try fill(partials { _ in Int64(random.next() % UInt64(keys)) }) }
+        stops.append(try spill())
+    }
+    stops.sort { $0.cpu < $1.cpu }
+    let written = context.counters.spilledBytes.load(ordering: .relaxed) >> 20
+    print(
+        "\(50 * batchSize) groups at a time, 40 times: \(stops[20]) each (median), \(stops[39]) with merging; \(written) MiB written"
+    )
+}
+
+try measureSpilling()
