@@ -11,6 +11,8 @@
     latency       from when a row is due to the reader of the pipe behind `stdout-sink`
     checkpoints   what checkpoints cost with ten million keys in state
     pg-sink       beside a C program that writes the same rows: pg_sink.py
+    kafka         kafka-source and json-parse beside librdkafka alone, with the broker of the tests
+    http-server   http-server-source: requests a second, each answered when it is on the disk
     spill         50 M keys with a memory budget and without: spill.py
     instructions  instructions a row and allocations a batch of the micro benchmarks, against thresholds.json
     growth        w2 over ten times the events, w3 over a hundred times the keys
@@ -27,7 +29,7 @@ import os
 
 import pg_sink
 import spill
-from suite import checkpoints, flagship, growth, instructions, latency, startup, throughput
+from suite import checkpoints, flagship, growth, instructions, latency, sources, startup, throughput
 from suite.measure import ROOT
 
 JOBS = {
@@ -40,6 +42,8 @@ JOBS = {
     "checkpoints": checkpoints.run,
     "growth": growth.run,
     "pg-sink": pg_sink.run,
+    "kafka": sources.kafka,
+    "http-server": sources.http_server,
     "spill": lambda options: spill.measure(argparse.Namespace(
         dataflow=options.dataflow, rows=100_000_000, memory="512MiB", runs=1, data=os.path.join(options.data, "spill"))),
     "instructions": instructions.run,
@@ -76,6 +80,8 @@ def main():
     parser.add_argument("--micro", default=os.path.join(ROOT, ".build", "release", "bench-micro"))
     parser.add_argument("--update", action="store_true", help="`instructions`: write thresholds.json anew")
     parser.add_argument("--w1-pages", type=int, default=3600)
+    parser.add_argument("--kafka-messages", type=int, default=400_000,
+                        help="the broker of the tests answers with all that it has: 100 MB are the most that clients take")
     parser.add_argument("--w2-events", type=int, default=10_000_000)
     options = parser.parse_args()
     options.data = os.path.abspath(options.data)

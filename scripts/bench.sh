@@ -17,6 +17,8 @@ case ${BENCH_ARGUMENTS:-} in *--jobs*) ;; *) products+=(bench-micro) ;; esac
 case ${BENCH_ARGUMENTS:-} in *instructions* | *'--jobs all'*) products+=(bench-micro) ;; esac
 [[ ! "${BENCH_ARGUMENTS:-}" =~ --jobs\ instructions(\ |$) ]] || products=(bench-micro)
 case ${BENCH_ARGUMENTS:-} in *pg-sink* | *'--jobs all'*) products+=(bench-pg-sink) ;; esac
+case ${BENCH_ARGUMENTS:-} in *kafka* | *'--jobs all'*) products+=(bench-kafka-source) ;; esac
+case ${BENCH_ARGUMENTS:-} in *http-server* | *'--jobs all'*) products+=(bench-http-server-source) ;; esac
 for product in "${products[@]}"; do
     # shellcheck disable=SC2086 # a list of words
     "$SWIFT" build $RELEASE --scratch-path "$SCRATCH" --product "$product"
