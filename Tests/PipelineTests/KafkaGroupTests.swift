@@ -10,7 +10,7 @@ import Testing
 /// the loss of its partitions, and it never gives the partitions of a dead member to another.
 @Suite(.serialized, .enabled(if: KafkaTestBroker.isThere, "needs the broker of scripts/kafka.sh"))
 struct KafkaGroupTests {
-    private static let rounds = Repository.isSoak ? 25 : 1
+    private static let rounds = Repository.isSoak ? 8 : 1
 
     private let folder: TemporaryFolder
 
