@@ -11,6 +11,7 @@ import Glibc
 ///
 /// Text is referred to where it stands: ``store(text:_:_:inBuffer:offset:)`` names a buffer that ``finish(_:_:)`` is
 /// given, so columns keep the messages' memory alive and copy nothing.
+// Of a type that is not `@usableFromInline`, `@inlinable` bodies stay in the module: each store would be a generic call.
 @usableFromInline
 package final class RowAssembler {
     package struct Node {
