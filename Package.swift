@@ -135,7 +135,7 @@ let package = Package(
         room("DataflowHTTP", ["CCurl"]),
         room("DataflowSchemaRegistry", contract + ["DataflowCodec", "DataflowHTTP", "DataflowOperator", "CCurl"]),
         room("DataflowFiles", ["DataflowColumnar", "DataflowOperator", "CZlib"]),
-        room("DataflowPostgres", ["CPostgreSQL"]),
+        room("DataflowPostgres", ["DataflowOperator", "CPostgreSQL"]),
         room("DataflowKafka", ["DataflowOperator", "CKafka", log]),
         // What sinks with a two-phase commit share: the epoch's rows on disk, and the marker at the target.
         room("DataflowEpochs", ["DataflowColumnar", "DataflowOperator", log]),

@@ -17,6 +17,9 @@ static inline CURLcode dataflow_curl_set_function(CURL *handle, CURLoption optio
                                                   size_t (*function)(char *, size_t, size_t, void *)) {
     return curl_easy_setopt(handle, option, function);
 }
+static inline CURLcode dataflow_curl_set_progress(CURL *handle, curl_xferinfo_callback function) {
+    return curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, function);
+}
 static inline CURLcode dataflow_curl_get_long(CURL *handle, CURLINFO info, long *value) {
     return curl_easy_getinfo(handle, info, value);
 }

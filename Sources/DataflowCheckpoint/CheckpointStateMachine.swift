@@ -88,6 +88,9 @@ public struct CheckpointStateMachine: Sendable {
         }
     }
 
+    /// Not every task has opened its operators yet.
+    public var isOpening: Bool { if case .opening = phase { true } else { false } }
+
     /// The tasks that the checkpoint in flight waits for, to be shown to the user.
     public var waitingFor: Set<TaskID> {
         switch phase {

@@ -51,6 +51,12 @@ package final class EasyHandle {
         try check(dataflow_curl_set_function(pointer, option, function))
     }
 
+    /// Ends the transfer within a second or so after its task was cancelled. For transfers that run on their task's thread.
+    package func observeCancellation() throws(CurlError) {
+        try set(CURLOPT_NOPROGRESS, 0)
+        try check(dataflow_curl_set_progress(pointer) { _, _, _, _, _ in Task.isCancelled ? 1 : 0 })
+    }
+
     /// Sets the request's header lines (`Name: value`). The handle owns the list.
     package func setHeaders(_ lines: [String]) throws(CurlError) {
         curl_slist_free_all(headers)

@@ -30,11 +30,12 @@ package final class PgConnection {
     /// - Parameters:
     ///   - timeout: how long one statement may take, or one COPY may stand without the server reading.
     ///   - onNotice: is told the server's notices, after the call during which they arrived.
-    /// - Throws: `connection` if it may succeed later, `configuration` if not (password, database, TLS).
+    /// - Throws: `connection` if it may succeed later, `configuration` if not (password, database, TLS), `cancelled` at
+    ///   once when the task is.
     package init(
         _ settings: PgSettings, timeout: Duration, onNotice: @escaping (_ severity: String, _ text: String) -> Void
     ) throws(PgFailure) {
-        let made = settings.withKeywordsAndValues { PQconnectdbParams($0, $1, 0) }
+        let made = try PgConnecting.connect(settings)
         guard let made else { throw PgFailure(.unexpected, "libpq could not allocate a connection") }
         handle = made
         self.timeout = timeout

@@ -5,7 +5,7 @@ import Glibc
 ///
 /// Every setting of libpq may stand in the string (hosts, TLS, service, target_session_attrs …); what is not there
 /// comes from libpq's environment variables and files as usual.
-package struct PgSettings {
+package struct PgSettings: Sendable {
     /// Keywords and values in libpq's order. Holds the password: never print it.
     package private(set) var parameters: [(keyword: String, value: String)]
 

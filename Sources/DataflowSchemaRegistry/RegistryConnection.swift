@@ -42,6 +42,7 @@ final class RegistryConnection {
         if let file = config.key { try handle.set(CURLOPT_SSLKEY, file) }
         try handle.set(CURLOPT_CONNECTTIMEOUT_MS, config.timeout.wholeMilliseconds)
         try handle.set(CURLOPT_TIMEOUT_MS, config.timeout.wholeMilliseconds)
+        try handle.observeCancellation()
         try handle.set(CURLOPT_USERAGENT, "dataflow")
         try handle.set(CURLOPT_ACCEPT_ENCODING, "gzip, deflate")
         var headers = ["Accept: application/vnd.schemaregistry.v1+json, application/json"]

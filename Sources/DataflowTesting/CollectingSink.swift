@@ -82,11 +82,14 @@ public struct CollectingSinkConfig: OperatorConfig {
     public var rows: CollectedRows?
     /// Closed: the sink takes nothing.
     public var gate: Gate?
+    /// Closed: the sink goes on opening.
+    public var opening: Gate?
 
     public init() {}
-    public init(_ rows: CollectedRows, gate: Gate? = nil) {
+    public init(_ rows: CollectedRows, gate: Gate? = nil, opening: Gate? = nil) {
         self.rows = rows
         self.gate = gate
+        self.opening = opening
     }
 
     public static let schema = ConfigSchema<Self> {}
@@ -106,17 +109,24 @@ public final class CollectingSink: Sink {
 
     private let rows: CollectedRows
     private let gate: Gate?
+    private let opening: Gate?
     private let restored: CheckpointID?
     private var epoch: [RecordBatch] = []
 
     public init(_ config: Config, _ context: OperatorContext) throws(OperatorError) {
         rows = config.rows ?? CollectedRows()
         gate = config.gate
+        opening = config.opening
         restored = context.restored?.id
     }
 
     public func open(restoring state: StateSnapshot) async throws(OperatorError) {
         try rows.check(.open)
+        if let opening {
+            do { try await opening.wait() } catch {
+                throw OperatorError(.engine, .never, "cancelled", "the run was cancelled while the sink was opening")
+            }
+        }
         rows.discard(after: restored)
     }
 

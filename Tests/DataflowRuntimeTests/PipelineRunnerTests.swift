@@ -92,6 +92,51 @@ import Testing
         #expect(again.readCount(split: 0) == 1)
     }
 
+    @Test(arguments: [false, true])
+    func `a stop ends nodes that go on opening, and the next start reads all`(drains: Bool) async throws {
+        let rows = CollectedRows()
+        let opening = Gate()
+        let script = MemoryScript(keySchema, splits: [[.batch(keys("a", "b"))]])
+        func pipeline() throws -> TestPipeline {
+            var pipeline = TestPipeline()
+            try pipeline.add("words", MemorySource.self, .init(script))
+            try pipeline.add("table", CollectingSink.self, .init(rows, opening: opening), from: "words")
+            return pipeline
+        }
+        let runner = try pipeline().runner(checkpoints: folder.path)
+        async let failure = { () async -> RunError? in
+            do throws(RunError) {
+                _ = try await runner.run()
+                return nil
+            } catch { return error }
+        }()
+        await opening.waitForVisitor()
+        if drains { runner.drain() } else { runner.stop() }
+        let error = await failure
+        #expect(error?.exitCode == 75)
+        #expect(error?.message.contains("node 'table' was still opening") == true)
+        #expect(rows.rows.isEmpty)
+
+        opening.open()
+        #expect(try await pipeline().runner(checkpoints: folder.path).run().outcome == .finished)
+        #expect(rows.rows.count == 2)
+    }
+
+    @Test func `a stop lets nodes that only need a moment open, and ends at a checkpoint`() async throws {
+        let rows = CollectedRows()
+        let opening = Gate()
+        let script = MemoryScript(keySchema, splits: [[.batch(keys("a")), .pause]])
+        var pipeline = TestPipeline()
+        try pipeline.add("words", MemorySource.self, .init(script))
+        try pipeline.add("table", CollectingSink.self, .init(rows, opening: opening), from: "words")
+        let runner = try pipeline.runner(checkpoints: folder.path)
+        async let summary = runner.run()
+        await opening.waitForVisitor()
+        opening.open()
+        runner.stop()
+        #expect(try await summary.outcome == .stopped)
+    }
+
     @Test func `drain closes what is open and finishes`() async throws {
         let rows = CollectedRows()
         let script = MemoryScript(keySchema, splits: [[.batch(keys("a")), .pause, .batch(keys("b"))]])

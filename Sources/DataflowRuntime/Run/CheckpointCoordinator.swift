@@ -9,6 +9,9 @@ import Synchronization
 /// Runs on a thread of its own (its task prefers a ``BlockingExecutor``), where it may wait for the disk; the stream never
 /// waits for it. Everything reaches it as an event in its mailbox.
 actor CheckpointCoordinator {
+    /// How long nodes may go on opening when the run is to end: those that only need a moment end at a checkpoint as ever.
+    private static let openingGrace = Duration.seconds(1)
+
     private var machine: CheckpointStateMachine
     private let session: CheckpointSession
     private let lineage: String
@@ -20,6 +23,8 @@ actor CheckpointCoordinator {
     private let logger: Logger
     private let start: ContinuousClock.Instant
     private var begunAt: ContinuousClock.Instant?
+    /// When nodes that are still opening are given up, because the user wants the run to end.
+    private var openingEnd: ContinuousClock.Instant?
     private var writer: CheckpointWriter
     private var outcome: CheckpointStateMachine.Outcome?
 
@@ -45,16 +50,20 @@ actor CheckpointCoordinator {
 
     /// Until the run is over.
     ///
-    /// - Throws: `CheckpointError`, `RunError` for a checkpoint that takes longer than its timeout, `CancellationError`.
+    /// - Throws: `CheckpointError`, `RunError` for a checkpoint that takes longer than its timeout and for nodes that were
+    ///   still opening when the run was to end, `CancellationError`.
     func run() async throws -> CheckpointStateMachine.Outcome {
         while true {
             if let outcome { return outcome }
             var deadline = machine.due.map { start.advanced(by: $0) }
             if let begunAt { deadline = begunAt.advanced(by: timeout) }
+            if let openingEnd, machine.isOpening { deadline = openingEnd }
             if let event = try await events.next(until: deadline) {
                 try handle(event)
             } else if let begunAt, begunAt.duration(to: .now) >= timeout {
                 throw lateCheckpoint()
+            } else if let openingEnd, machine.isOpening, openingEnd <= .now {
+                throw stoppedWhileOpening()
             } else {
                 try execute(machine.tick(now: now))
             }
@@ -71,6 +80,8 @@ actor CheckpointCoordinator {
         case .drain:
             metrics.wasDrained.store(true, ordering: .relaxed)
             for source in sources.values { source.post(.drain) }
+        case .hurryOpening:
+            if openingEnd == nil { openingEnd = .now + CheckpointCoordinator.openingGrace }
         case .committed(let task, let id): try execute(machine.committed(task, id))
         case .snapshot(let snapshot): try write(snapshot)
         }
@@ -157,6 +168,14 @@ actor CheckpointCoordinator {
             metadata: [
                 "bytes": "\(bytes)", "took": "\(took)", "longest_stop": "\(metrics.checkpoints.longestStop)",
             ])
+    }
+
+    private func stoppedWhileOpening() -> RunError {
+        let names = Set(machine.waitingFor.map(\.node)).sorted()
+        let nodes = names.map { "'\($0)'" }.joined(separator: ", ")
+        return RunError(
+            "stopped while node\(names.count == 1 ? " \(nodes) was" : "s \(nodes) were") still opening: nothing was read. The next start goes on from the last complete checkpoint",
+            exitCode: 75, node: names.count == 1 ? names[0] : nil)
     }
 
     private func lateCheckpoint() -> RunError {

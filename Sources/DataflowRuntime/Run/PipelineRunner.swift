@@ -60,7 +60,8 @@ public final class PipelineRunner: Sendable {
     // MARK: from outside
 
     /// Ends the run at a checkpoint: what was read is processed and committed, open windows stay in the state. With
-    /// ``RunOptions/drains`` as ``drain()``. Returns at once; callable from any thread, again and again.
+    /// ``RunOptions/drains`` as ``drain()``. Nodes that are still opening are given a second; after that the run ends
+    /// with exit code 75 and without a checkpoint. Returns at once; callable from any thread, again and again.
     public func stop() { request(options.drains ? .drain : .stop) }
 
     /// Ends the run as if every input had ended: windows are closed and written.
@@ -75,8 +76,13 @@ public final class PipelineRunner: Sendable {
             if case .running = state.phase { state.phase = .stopping }
             return state.events
         }
-        events?.post(request == .stop ? .stop : .drain)
+        if let events { Self.post(request, to: events) }
         wakeUp.post(())
+    }
+
+    private static func post(_ request: Request, to events: Mailbox<CoordinatorEvent>) {
+        events.post(.hurryOpening)
+        events.post(request == .stop ? .stop : .drain)
     }
 
     /// Where the run stands.
@@ -207,11 +213,7 @@ public final class PipelineRunner: Sendable {
             state.phase = state.request == nil ? .running : .stopping
             return state.request
         }
-        switch request {
-        case nil: break
-        case .stop?: events.post(.stop)
-        case .drain?: events.post(.drain)
-        }
+        if let request { Self.post(request, to: events) }
         return attempt
     }
 }

@@ -29,6 +29,8 @@ enum CoordinatorEvent: Sendable {
     case checkpointNow
     case stop
     case drain
+    /// The user wants the run to end: nodes that are still opening get no more than a moment.
+    case hurryOpening
 }
 
 /// The state of one task at a barrier or a part of it, by reference: encoding it is the coordinator's work, off the stream's path.

@@ -1,6 +1,7 @@
 import DataflowCodec
 import DataflowConfig
 import DataflowOperator
+import DataflowRuntime
 import DataflowSchemaRegistry
 import DataflowTesting
 import Foundation
@@ -148,6 +149,26 @@ final class SchemaFile {
         let error = #expect(throws: OperatorError.self) { try impatient.process(batch([framed(1, [2])])) }
         #expect(error?.code == "registry_unavailable" && error?.domain == .external)
         #expect(error?.message.contains("answered 500: out of order") == true)
+    }
+
+    @Test func `a registry that does not answer is not waited for when the task is cancelled`() async throws {
+        let server = try SilentServer()
+        var config = SchemaRegistryConfig()
+        config.url = OneOrMany(["http://127.0.0.1:\(server.port)"])
+        config.timeout = .seconds(3600)
+        config.retryFor = .seconds(3600)
+        let thread = try BlockingExecutor(name: "asking")
+        defer { thread.shutDown() }
+        let task = Task(executorPreference: thread) { [config] () -> OperatorError? in
+            do throws(OperatorError) {
+                _ = try SchemaRegistry(config).schema(id: 1)
+                return nil
+            } catch { return error }
+        }
+        server.waitForVisitor()
+        task.cancel()
+        #expect(await task.value?.code == "registry_unavailable")
+        withExtendedLifetime(server) {}
     }
 
     @Test func `credentials go to the registry and to no message`() throws {
