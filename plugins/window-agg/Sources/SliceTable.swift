@@ -145,22 +145,21 @@ final class SliceTable {
 
     // MARK: Windows
 
-    /// The windows of these slices that start in a range, ascending. O(slices + windows).
-    func windows(_ slices: some Sequence<Slice>, _ range: Range<Int64>) -> [Int64] {
+    /// The windows of these slices that start in a range, ascending. O(slices).
+    func windows(_ slices: some Sequence<Slice>, _ range: Range<Int64>) -> WindowList {
         windows(slices.map { ($0.first, $0.last) }, range)
     }
 
     /// The windows of slices from one to another that start in a range, ascending.
-    func windows(_ slices: [(first: Int64, last: Int64)], _ range: Range<Int64>) -> [Int64] {
-        var windows: [Int64] = []
+    func windows(_ slices: [(first: Int64, last: Int64)], _ range: Range<Int64>) -> WindowList {
+        var windows = WindowList(every: grid.every)
         var next = range.lowerBound
         for slice in slices.sorted(by: { $0.first < $1.first }) {
             next = max(next, slice.first)
-            while next <= slice.last, next < range.upperBound {
-                windows.append(next)
-                next = saturating(next, plus: grid.every)
-                if next == .max { return windows }
-            }
+            guard next <= slice.last, next < range.upperBound else { continue }
+            next = saturating(
+                windows.append(from: next, through: min(slice.last, range.upperBound - 1)), plus: grid.every)
+            if next == .max { break }
         }
         return windows
     }

@@ -8,27 +8,24 @@ struct WindowJobs {
     }
 
     private struct Run {
-        var windows: [Int64]
+        var windows: WindowList
         var slices: [SliceTable.Slice]
         var changed: SliceTable.Selection?
     }
 
     private var runs: [Run] = []
-    private var position = 0
 
     /// Queues windows, `slices` being all that there are.
-    mutating func append(_ windows: [Int64], _ slices: [SliceTable.Slice], changed: SliceTable.Selection?) {
+    mutating func append(_ windows: WindowList, _ slices: [SliceTable.Slice], changed: SliceTable.Selection?) {
         runs.append(Run(windows: windows, slices: slices, changed: changed))
     }
 
     mutating func next() -> Job? {
-        while let run = runs.first {
-            if position < run.windows.count {
-                defer { position += 1 }
-                return Job(window: run.windows[position], slices: run.slices, changed: run.changed)
+        while !runs.isEmpty {
+            if let window = runs[0].windows.popFirst() {
+                return Job(window: window, slices: runs[0].slices, changed: runs[0].changed)
             }
             runs.removeFirst()
-            position = 0
         }
         return nil
     }
