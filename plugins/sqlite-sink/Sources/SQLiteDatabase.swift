@@ -40,6 +40,9 @@ final class SQLiteDatabase {
         return SQLiteDatabase.identity(of: path).map { $0 != identity } ?? true
     }
 
+    /// Nothing stands at the path: to open it would make a new database.
+    static func isMissing(_ path: String) -> Bool { access(path, F_OK) != 0 && errno == ENOENT }
+
     private static func identity(of path: String) -> (device: UInt64, inode: UInt64)? {
         var status = stat()
         return stat(path, &status) == 0 ? (UInt64(status.st_dev), UInt64(status.st_ino)) : nil

@@ -31,6 +31,7 @@ extension SQLiteSink {
         let restoredEpochs = try EpochState(restoring: state)
         epochs = restoredEpochs ?? EpochState()
         let fields = stream.schema.fields
+        if exactlyOnce, let restoredEpochs { try refuseMissingFile(restoredEpochs) }
         try await session.open(create: config.create == .ifMissing)
         target = try await session.transaction("open table \(config.table)") { database in
             let table = try existingTable(database, fields)
@@ -52,6 +53,18 @@ extension SQLiteSink {
         }
         // The log of an epoch whose commit is pending stays until it is committed.
         if exactlyOnce, context.restored?.commitPending != true { EpochLog.removeAll(in: context.stateDirectory) }
+    }
+
+    /// A checkpoint has rows in the database: where its file is gone, an empty one must not stand in its place.
+    private func refuseMissingFile(_ epochs: EpochState) throws(OperatorError) {
+        guard let restored = context.restored, !restored.acceptDuplicates, SQLiteDatabase.isMissing(config.path) else {
+            return
+        }
+        throw OperatorError(
+            .user, .never, "target_replaced",
+            "the target was replaced: checkpoint \(restored.id) has committed epoch \(epochs.last) to table \(config.table), "
+                + "but there is no file \(config.path). Bring the database back as it was, or start new with --restore none"
+        )
     }
 
     /// Finds the table, or creates it.

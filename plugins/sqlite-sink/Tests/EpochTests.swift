@@ -165,6 +165,11 @@ struct EpochTests {
         }
         #expect(after?.code == "target_replaced")
         #expect(after?.message.contains("--restore none") == true)
+        #expect(after?.message.contains("there is no file \(place.path)") == true)
+        #expect(SQLiteDatabase.isMissing(place.path))
+        // Rows may be written twice: then a new one is what the user wants.
+        _ = try await place.open(place.config(), Rows.append, restoring: first, accept: true, generation: 3)
+        #expect(!SQLiteDatabase.isMissing(place.path))
     }
 
     @Test func `at least once commits without a checkpoint and leaves no marker`() async throws {
