@@ -51,7 +51,7 @@ final class WebhookServer {
     private var nextSweep = ContinuousClock.now
     private var isListening = true
     private var drainsUntil: ContinuousClock.Instant?
-    private var isRefusing = false
+    private var fullness = FullnessReport()
     private var scratch = [UInt8](repeating: 0, count: 1 << 18)
 
     /// Starts the thread.
@@ -285,14 +285,12 @@ final class WebhookServer {
     private func isFull(_ byteCount: Int) -> Bool {
         let isFull =
             log.pendingByteCount + Int64(writer.pendingByteCount + byteCount) > Int64(settings.bufferByteCount)
-        if isFull != isRefusing {
-            isRefusing = isFull
-            if isFull {
-                settings.logger.warning(
-                    "`buffer` is full of requests that no checkpoint covers yet: further ones are answered with 429")
-            } else {
-                settings.logger.info("requests are taken again")
-            }
+        switch fullness.note(isFull: isFull, at: settings.clock.now) {
+        case .full:
+            settings.logger.warning(
+                "`buffer` is full of requests that no checkpoint covers yet: further ones are answered with 429")
+        case .roomAgain: settings.logger.info("requests are taken again")
+        case nil: break
         }
         return isFull
     }
