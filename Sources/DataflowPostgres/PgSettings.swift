@@ -31,6 +31,20 @@ package struct PgSettings: Sendable {
             }
             option += 1
         }
+        try checkPorts()
+    }
+
+    /// libpq takes any text for a port until it connects. The text is not shown: it may be a part of a password.
+    private func checkPorts() throws(PgFailure) {
+        for port in parameters.first(where: { $0.keyword == "port" })?.value.split(separator: ",") ?? [] {
+            let text = port.trimmingSpaces
+            guard text.isEmpty || Int(text).map({ (1...65535).contains($0) }) == true else {
+                throw PgFailure(
+                    .configuration,
+                    "the connection's port must be a number from 1 to 65535; in a URL, the characters / : @ of a user or "
+                        + "password are written %2F %3A %40")
+            }
+        }
     }
 
     /// The settings with our own values: text is UTF-8, and a dead peer is noticed within about a minute.
@@ -100,5 +114,13 @@ package struct PgSettings: Sendable {
             }
         }
         return result
+    }
+}
+
+extension Substring {
+    fileprivate var trimmingSpaces: Substring {
+        var text = drop { $0.isWhitespace }
+        while text.last?.isWhitespace == true { text.removeLast() }
+        return text
     }
 }

@@ -22,4 +22,21 @@ import Testing
         #expect(await task.value?.kind == .cancelled)
         withExtendedLifetime(server) {}
     }
+
+    @Test(arguments: [
+        "postgresql://u:secret@h:port/db", "postgresql://u:sec/ret@h/db", "host=a,b port=5432,x", "port=0",
+    ])
+    func `a port that is no number is found without connecting`(connection: String) {
+        let failure = #expect(throws: PgFailure.self) { try PgSettings(parsing: connection) }
+        #expect(failure?.kind == .configuration)
+        #expect(failure?.description.contains("port must be a number from 1 to 65535") == true)
+        #expect(failure?.description.contains("sec") == false)
+    }
+
+    @Test(arguments: [
+        "postgresql://u@h:5433/db", "postgresql://u@h/db", "host=a,b port=5432,5433", "host=a,b port=,5433",
+    ])
+    func `other ports are taken`(connection: String) throws {
+        _ = try PgSettings(parsing: connection)
+    }
 }
