@@ -251,6 +251,12 @@ import Testing
         #expect(error?.message.contains("state of node 'counts'") == true)
         #expect(error?.message.contains("--forget-state counts") == true)
 
+        renamed.options.forgottenNodes = ["count"]
+        let unknown = await #expect(throws: RunError.self) { try await renamed.runner(checkpoints: folder.path).run() }
+        #expect(unknown?.exitCode == 78)
+        #expect(unknown?.message.contains("no node 'count'") == true)
+        #expect(unknown?.message.contains("did you mean `counts`?") == true)
+
         renamed.options.forgottenNodes = ["counts"]
         #expect(try await renamed.runner(checkpoints: folder.path).run().outcome == .nothingNew)
     }

@@ -183,12 +183,27 @@ public final class PipelineRunner: Sendable {
         }
     }
 
+    /// A name to give up the state of must be a node's: of the file, or of the checkpoint where the file has it no more.
+    private func checkForgottenNodes(_ manifest: CheckpointManifest?) throws(RunError) {
+        var known = Set(plan.tasks.flatMap { task in task.stages.map(\.node.name) })
+        known.formUnion(manifest?.nodes.map(\.name) ?? [])
+        let names = known.sorted()
+        for name in options.forgottenNodes.sorted() where !known.contains(name) {
+            let place = manifest.map { "the pipeline or checkpoint \($0.id)" } ?? "the pipeline"
+            let suggestion = Suggestion.phrase(for: name, among: names)
+            throw RunError(
+                "--forget-state: there is no node '\(name)' in \(place)\(suggestion.isEmpty ? "." : suggestion) The nodes are \(names.joined(separator: ", "))",
+                exitCode: 78)
+        }
+    }
+
     /// Chooses the checkpoint to start from.
     private func prepare(
         _ layout: RunLayout, _ session: CheckpointSession, _ thread: BlockingExecutor
     ) async throws -> RunAttempt {
         let (restorer, reports) = try await withTaskExecutorPreference(thread) {
             let (checkpoint, reports) = try session.restore(options.restore)
+            try checkForgottenNodes(checkpoint?.manifest)
             let restorer = try checkpoint.map {
                 try StateRestorer($0, for: layout.stateful, forgetting: options.forgottenNodes)
             }
