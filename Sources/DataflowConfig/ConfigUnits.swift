@@ -52,6 +52,9 @@ extension Duration: ConfigValue {
         return text
     }
 
+    /// For messages: to the millisecond, such as `6s156ms`.
+    package var roundedDescription: String { Duration.milliseconds(nanoseconds / 1_000_000).unitDescription }
+
     /// The whole nanoseconds of the duration; saturates at 292 years.
     public var nanoseconds: Int64 {
         let (seconds, attoseconds) = components

@@ -54,7 +54,8 @@ public struct SchemaRegistryConfig: OperatorConfig {
             if parsed.hasUserInfo {
                 found.append(
                     .error(
-                        field: "url", "must not carry a user or password", hint: "write them as `user` and `password`"))
+                        field: "url", "`url` must not carry a user or password",
+                        hint: "write them as `user` and `password`"))
             }
         }
         return found

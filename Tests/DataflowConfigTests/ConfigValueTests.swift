@@ -62,6 +62,13 @@ private func problem<T: ConfigValue>(_ type: T.Type, _ node: ConfigNode) -> Stri
         #expect(ByteSize(bytes: bytes).roundedDescription == text)
     }
 
+    @Test func `a duration is rounded to the millisecond for messages`() {
+        #expect(Duration.seconds(0.056184247900774066).roundedDescription == "56ms")
+        #expect(Duration.seconds(6).roundedDescription == "6s")
+        #expect(Duration.microseconds(6_156_789).roundedDescription == "6s156ms")
+        #expect(Duration.microseconds(900).roundedDescription == "0s")
+    }
+
     @Test func `a rate is a count in a time`() throws {
         #expect(try Rate(decoding: scalar("30/min")).interval == .seconds(2))
         #expect(try Rate(decoding: scalar("5/s")) == Rate(5, per: .seconds(1)))

@@ -182,7 +182,7 @@ actor CheckpointCoordinator {
         let waiting = machine.waitingFor.map(\.description).sorted().joined(separator: ", ")
         let id = machine.inFlight.map { "\($0)" } ?? "?"
         return RunError(
-            "checkpoint \(id) took longer than checkpoint.timeout (\(timeout)); it waits for \(waiting.isEmpty ? "the disk" : waiting). A slow sink or a full disk holds it up; the run goes back to the last complete checkpoint",
+            "checkpoint \(id) took longer than checkpoint.timeout (\(timeout.unitDescription)); it waits for \(waiting.isEmpty ? "the disk" : waiting). A slow sink or a full disk holds it up; the run goes back to the last complete checkpoint",
             exitCode: 75, isRetryable: true)
     }
 }

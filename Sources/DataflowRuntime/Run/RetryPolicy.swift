@@ -42,8 +42,3 @@ public struct RetryPolicy: Hashable, Sendable {
         completedCheckpoints > 0 || duration >= healthyAfter
     }
 }
-
-extension Duration {
-    /// For a message: to the millisecond, such as `6s156ms`.
-    var roundedDescription: String { Duration.milliseconds(nanoseconds / 1_000_000).unitDescription }
-}

@@ -89,7 +89,9 @@ final class RecordFields {
             guard CSVRecord.split(raw, delimiter: delimiter, width: width, into: &split) else {
                 problems.append(
                     Problem(
-                        code: "bad_record", reason: "a quote is not closed, or there are fewer than \(width) fields",
+                        code: "bad_record",
+                        reason:
+                            "expected at least \(width) fields, and quotes around a whole field: a quote is not closed, text stands behind a closing one, or there are fewer fields",
                         raw: raw))
                 continue
             }

@@ -87,6 +87,16 @@ private func harness(_ config: CSVParseConfig, _ texts: [String?], usedColumns: 
         #expect(harness.output.rows() == [[nil, ""], ["", nil]])
     }
 
+    @Test func `text behind a closing quote is named among what a record may suffer from`() throws {
+        let harness = try harness(settings(["a": .string, "b": .int64]), ["\"x\"y,2"])
+        #expect(harness.output.rows().isEmpty)
+        guard case .string(let reason)? = harness.output.rows(.errors).first?[2] else {
+            Issue.record("the record is no error")
+            return
+        }
+        #expect(reason.contains("text stands behind a closing one"))
+    }
+
     @Test func `a wrong record goes to errors alone, with its own text`() throws {
         let config = settings(["a": .int64, "b": .string]) { $0.columns.entries[1].value.required = true }
         let harness = try harness(config, ["1,x\nzwei,y\n3\n4,\n\"5,a", nil, "6,v"])

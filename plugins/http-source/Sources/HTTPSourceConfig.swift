@@ -89,7 +89,8 @@ public struct HTTPSourceConfig: OperatorConfig {
         if let parsed = URLHandle(url) {
             if parsed.hasUserInfo {
                 found.append(
-                    .error(field: "url", "must not carry a user or password", hint: "write them under `auth.basic`"))
+                    .error(
+                        field: "url", "`url` must not carry a user or password", hint: "write them under `auth.basic`"))
             }
         } else {
             found.append(.error(field: "url", "expected a URL that begins with http:// or https:// and has a host"))

@@ -106,7 +106,7 @@ final class KafkaSession {
             }
             logger.log(
                 level: firstFailure == nil ? .warning : .info, "Kafka: cannot \(doing), trying again",
-                metadata: ["brokers": "\(brokers)", "reason": "\(failure)", "pause": "\(pause)"])
+                metadata: ["brokers": "\(brokers)", "reason": "\(failure)", "pause": "\(pause.roundedDescription)"])
             firstFailure = start
             do { try await Task.sleep(for: pause) } catch { throw KafkaSession.cancelled(doing) }
         }

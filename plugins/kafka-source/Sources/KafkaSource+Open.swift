@@ -83,7 +83,8 @@ extension KafkaSource {
             let suggestion = Suggestion.phrase(for: name, among: all.map(\.name).filter { !$0.hasPrefix("__") })
             throw OperatorError(
                 .user, .never, "unknown_topic",
-                "there is no topic \(name) at the brokers \(client.brokers)\(suggestion); the source makes none")
+                "there is no topic \(name) at the brokers \(client.brokers)\(suggestion.isEmpty ? "." : suggestion) Create it, or correct the name"
+            )
         }
         return there
     }

@@ -73,6 +73,7 @@ private func readingError(_ config: KafkaSourceConfig, restoring state: StateSna
         let topic = try TestTopic(prefix: "orders-of-today")
         let error = await openingError(topic.config { $0.topic = topic.name.replacing("today", with: "todya") })
         #expect(error?.code == "unknown_topic")
+        #expect(error?.message.contains("? Create it, or correct the name") == true)
         #expect(error?.message.contains("did you mean `\(topic.name)`") == true, "\(error?.message ?? "")")
         #expect(error?.domain == .user)
     }

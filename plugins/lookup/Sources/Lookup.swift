@@ -162,7 +162,8 @@ public final class Lookup: Transform {
             context.logger.warning(
                 "the lookup table could not be loaded anew, the old one stays",
                 metadata: [
-                    "node": "\(context.node)", "reason": "\(error)", "failures": "\(failures)", "pause": "\(pause)",
+                    "node": "\(context.node)", "reason": "\(error)", "failures": "\(failures)",
+                    "pause": "\(pause.roundedDescription)",
                 ])
             schedule(pause)
         }

@@ -80,11 +80,14 @@ final class PgSession {
             guard now + pause - start < limit else {
                 throw OperatorError(
                     .external, .withBackoff, failure.kind == .connection ? "connection_lost" : "transaction_failed",
-                    "cannot \(doing) in \(settings.summary) after trying for \(limit): \(failure)", underlying: failure)
+                    "cannot \(doing) in \(settings.summary) after trying for \(limit.unitDescription): \(failure)",
+                    underlying: failure)
             }
             logger.log(
                 level: firstFailure == nil ? .warning : .info, "PostgreSQL: cannot \(doing), trying again",
-                metadata: ["server": "\(settings.summary)", "reason": "\(failure)", "pause": "\(pause)"])
+                metadata: [
+                    "server": "\(settings.summary)", "reason": "\(failure)", "pause": "\(pause.roundedDescription)",
+                ])
             firstFailure = start
             do { try await Task.sleep(for: pause) } catch {
                 throw final(PgFailure(.cancelled, "the pipeline is being stopped"), doing)

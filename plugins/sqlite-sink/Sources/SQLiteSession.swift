@@ -113,7 +113,7 @@ final class SQLiteSession {
             let who = holders.isEmpty ? "a program that is not seen from here" : holders.joined(separator: ", ")
             return OperatorError(
                 .external, .withBackoff, "database_locked",
-                "\(what); the lock was not free for \(busyTimeout), it is held by \(who). End its transaction, or raise "
+                "\(what); the lock was not free for \(busyTimeout.unitDescription), it is held by \(who). End its transaction, or raise "
                     + "`busy_timeout`", underlying: failure)
         case .full:
             return OperatorError(
