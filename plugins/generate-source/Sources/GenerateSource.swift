@@ -104,8 +104,7 @@ public final class GenerateSource: Source {
 
     // MARK: state
 
-    private static let latestSchema = Schema([Field("latest", .int64, nullable: false)])
-    private static let splitLatestSchema = Schema([
+    private static let latestSchema = Schema([
         Field("split", .string, nullable: false), Field("latest", .int64, nullable: false),
     ])
 
@@ -137,25 +136,27 @@ public final class GenerateSource: Source {
             }
         }
         guard restored == 0 || restored == Int(blocks.splits) else { throw mismatch }
-        if case .columns = maker {
-            for batch in state["watermark"]?.batches ?? [] {
-                for row in batch.rows {
-                    if case .int(let latest) = row[0] { watermarks?.restore(split: sequenceNumber(0), latest: latest) }
-                }
-            }
-        } else {
-            for batch in state["watermarks"]?.batches ?? [] {
-                for row in batch.rows {
-                    guard case .string(let name) = row[0], let number = Int32(name), case .int(let latest) = row[1],
-                        splits.contains(where: { $0.number == number })
-                    else { continue }
-                    watermarks?.restore(split: number, latest: latest)
-                }
-            }
-        }
+        restoreWatermarks(state)
         // A split without rows has ended before it began.
         let open = splits.filter { $0.position < $0.rowCount }.map { sequenceNumber($0.number) }
         watermarks?.apply(.assigned(Array(Set(open))), now: context.clock.now)
+    }
+
+    /// Each sequence goes on from the least of what its splits had come to: they may have been parts of different ones.
+    private func restoreWatermarks(_ state: StateSnapshot) {
+        var found: [Int64: Int64] = [:]
+        for batch in state["watermarks"]?.batches ?? [] {
+            for row in batch.rows {
+                guard case .string(let name) = row[0], let number = Int64(name), case .int(let latest) = row[1] else {
+                    continue
+                }
+                found[number] = latest
+            }
+        }
+        for (sequence, splits) in Dictionary(grouping: splits, by: { sequenceNumber($0.number) }) {
+            let latest = splits.map { found[$0.number] ?? .min }.min() ?? .min
+            if latest > .min { watermarks?.restore(split: sequence, latest: latest) }
+        }
     }
 
     private var mismatch: OperatorError {
@@ -169,24 +170,13 @@ public final class GenerateSource: Source {
         let rows: [[Value]] = splits.map { split in
             [.string(String(split.number)), .int(blocks.row(at: split.position, of: split.number))]
         }
-        let latest = watermarks?.latest ?? []
-        let watermarkTable =
-            switch maker {
-            case .columns:
-                StateTable(
-                    "watermark", distribution: .subtask,
-                    [RecordBatch(Self.latestSchema, rows: latest.map { [.int($0.time)] })])
-            case .nexmark:
-                StateTable(
-                    "watermarks", distribution: .split(column: 0),
-                    [
-                        RecordBatch(
-                            Self.splitLatestSchema, rows: latest.map { [.string(String($0.split)), .int($0.time)] })
-                    ])
-            }
+        let latest = Dictionary(uniqueKeysWithValues: watermarks?.latest.map { ($0.split, $0.time) } ?? [])
+        let times: [[Value]] = splits.compactMap { split in
+            latest[sequenceNumber(split.number)].map { [.string(String(split.number)), .int($0)] }
+        }
         return [
             StateTable("splits", distribution: .split(column: 0), [RecordBatch(stateSchema, rows: rows)]),
-            watermarkTable,
+            StateTable("watermarks", distribution: .split(column: 0), [RecordBatch(Self.latestSchema, rows: times)]),
         ]
     }
 
