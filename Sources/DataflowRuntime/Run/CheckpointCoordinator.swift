@@ -18,6 +18,8 @@ actor CheckpointCoordinator {
     private let events: Mailbox<CoordinatorEvent>
     private let sources: [TaskID: Mailbox<TaskControl>]
     private let committers: [TaskID: Mailbox<TaskControl>]
+    /// The nodes of each task, by the one that it is called after.
+    private let nodes: [String: [String]]
     private let timeout: Duration
     private let metrics: RuntimeMetrics
     private let logger: Logger
@@ -30,8 +32,8 @@ actor CheckpointCoordinator {
 
     init(
         machine: CheckpointStateMachine, session: CheckpointSession, lineage: String, events: Mailbox<CoordinatorEvent>,
-        sources: [TaskID: Mailbox<TaskControl>], committers: [TaskID: Mailbox<TaskControl>], timeout: Duration,
-        metrics: RuntimeMetrics, logger: Logger
+        sources: [TaskID: Mailbox<TaskControl>], committers: [TaskID: Mailbox<TaskControl>], nodes: [String: [String]],
+        timeout: Duration, metrics: RuntimeMetrics, logger: Logger
     ) {
         self.machine = machine
         self.session = session
@@ -40,6 +42,7 @@ actor CheckpointCoordinator {
         self.events = events
         self.sources = sources
         self.committers = committers
+        self.nodes = nodes
         self.timeout = timeout
         self.metrics = metrics
         self.logger = logger
@@ -171,10 +174,11 @@ actor CheckpointCoordinator {
     }
 
     private func stoppedWhileOpening() -> RunError {
-        let names = Set(machine.waitingFor.map(\.node)).sorted()
-        let nodes = names.map { "'\($0)'" }.joined(separator: ", ")
+        let names = Set(machine.waitingFor.flatMap { nodes[$0.node] ?? [$0.node] }).sorted()
+        let list = names.map { "'\($0)'" }.joined(separator: ", ")
+        let who = names.count == 1 ? "node \(list) was" : "one of the nodes \(list) was"
         return RunError(
-            "stopped while node\(names.count == 1 ? " \(nodes) was" : "s \(nodes) were") still opening: nothing was read. The next start goes on from the last complete checkpoint",
+            "stopped while \(who) still opening: nothing was read. The next start goes on from the last complete checkpoint",
             exitCode: 75, node: names.count == 1 ? names[0] : nil)
     }
 

@@ -152,12 +152,14 @@ struct RunAttempt: Sendable {
         if let restorer, case .committing = restorer.checkpoint.status {
             recovery = (restorer.checkpoint.manifest.checkpoint, Set(controls.keys.filter { mustRecommit($0) }))
         }
+        let chains = plan.tasks.map { task in (task.stages[0].node.name, task.stages.map(\.node.name)) }
+        let nodes = Dictionary(chains) { $0 + $1 }
         let machine = CheckpointStateMachine(
             tasks: Set(controls.keys), interval: config.checkpoint.interval, recovery: recovery,
             restoredFinished: restorer?.checkpoint.manifest.finished ?? false)
         return CheckpointCoordinator(
             machine: machine, session: session, lineage: lineage, events: events, sources: sources,
-            committers: controls, timeout: config.checkpoint.timeout, metrics: metrics, logger: logger)
+            committers: controls, nodes: nodes, timeout: config.checkpoint.timeout, metrics: metrics, logger: logger)
     }
 
     /// Whether the restored checkpoint has something to commit for a sink of this task.
