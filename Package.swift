@@ -265,28 +265,3 @@ let package = Package(
             ] + contract),
     ] + plugins.flatMap(\.targets)
 )
-
-// While developing: DATAFLOW_TARGETS=A,B builds only these targets and what they need.
-if let only = Context.environment["DATAFLOW_TARGETS"], !only.isEmpty {
-    var keep = Set<String>()
-    var open = only.split(separator: ",").map(String.init)
-    func name(of dependency: Target.Dependency) -> String? {
-        switch dependency {
-        case .byNameItem(let name, _), .targetItem(let name, _): name
-        default: nil
-        }
-    }
-    while let next = open.popLast() {
-        guard keep.insert(next).inserted, let target = package.targets.first(where: { $0.name == next }) else {
-            continue
-        }
-        open += target.dependencies.compactMap(name)
-    }
-    package.targets.removeAll { !keep.contains($0.name) }
-    package.products.removeAll { !keep.contains($0.name) }
-    if !keep.contains("openfood-api") { package.dependencies.removeAll { "\($0.kind)".contains("FlyingFox") } }
-    if !keep.contains("DataflowCLI") && !keep.contains("openfood-api") {
-        package.dependencies.removeAll { "\($0.kind)".contains("argument-parser") }
-    }
-    if !keep.contains("DataflowOperator") { package.dependencies.removeAll { "\($0.kind)".contains("swift-log") } }
-}
