@@ -101,6 +101,7 @@ import Testing
             var pipeline = TestPipeline()
             try pipeline.add("words", MemorySource.self, .init(script))
             try pipeline.add("table", CollectingSink.self, .init(rows, opening: opening), from: "words")
+            pipeline.options.openingGrace = .zero
             return pipeline
         }
         let runner = try pipeline().runner(checkpoints: folder.path)
@@ -129,6 +130,7 @@ import Testing
         var pipeline = TestPipeline()
         try pipeline.add("words", MemorySource.self, .init(script))
         try pipeline.add("table", CollectingSink.self, .init(rows, opening: opening), from: "words")
+        pipeline.options.openingGrace = .seconds(3600)
         let runner = try pipeline.runner(checkpoints: folder.path)
         async let summary = runner.run()
         await opening.waitForVisitor()

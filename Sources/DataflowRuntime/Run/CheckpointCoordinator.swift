@@ -9,9 +9,6 @@ import Synchronization
 /// Runs on a thread of its own (its task prefers a ``BlockingExecutor``), where it may wait for the disk; the stream never
 /// waits for it. Everything reaches it as an event in its mailbox.
 actor CheckpointCoordinator {
-    /// How long nodes may go on opening when the run is to end: those that only need a moment end at a checkpoint as ever.
-    private static let openingGrace = Duration.seconds(1)
-
     private var machine: CheckpointStateMachine
     private let session: CheckpointSession
     private let lineage: String
@@ -21,6 +18,7 @@ actor CheckpointCoordinator {
     /// The nodes of each task, by the one that it is called after.
     private let nodes: [String: [String]]
     private let timeout: Duration
+    private let openingGrace: Duration
     private let metrics: RuntimeMetrics
     private let logger: Logger
     private let start: ContinuousClock.Instant
@@ -33,7 +31,7 @@ actor CheckpointCoordinator {
     init(
         machine: CheckpointStateMachine, session: CheckpointSession, lineage: String, events: Mailbox<CoordinatorEvent>,
         sources: [TaskID: Mailbox<TaskControl>], committers: [TaskID: Mailbox<TaskControl>], nodes: [String: [String]],
-        timeout: Duration, metrics: RuntimeMetrics, logger: Logger
+        timeout: Duration, openingGrace: Duration, metrics: RuntimeMetrics, logger: Logger
     ) {
         self.machine = machine
         self.session = session
@@ -44,6 +42,7 @@ actor CheckpointCoordinator {
         self.committers = committers
         self.nodes = nodes
         self.timeout = timeout
+        self.openingGrace = openingGrace
         self.metrics = metrics
         self.logger = logger
         start = .now
@@ -84,7 +83,7 @@ actor CheckpointCoordinator {
             metrics.wasDrained.store(true, ordering: .relaxed)
             for source in sources.values { source.post(.drain) }
         case .hurryOpening:
-            if openingEnd == nil { openingEnd = .now + CheckpointCoordinator.openingGrace }
+            if openingEnd == nil { openingEnd = .now + openingGrace }
         case .committed(let task, let id): try execute(machine.committed(task, id))
         case .snapshot(let snapshot): try write(snapshot)
         }

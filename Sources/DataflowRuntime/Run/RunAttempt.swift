@@ -159,7 +159,8 @@ struct RunAttempt: Sendable {
             restoredFinished: restorer?.checkpoint.manifest.finished ?? false)
         return CheckpointCoordinator(
             machine: machine, session: session, lineage: lineage, events: events, sources: sources,
-            committers: controls, nodes: nodes, timeout: config.checkpoint.timeout, metrics: metrics, logger: logger)
+            committers: controls, nodes: nodes, timeout: config.checkpoint.timeout,
+            openingGrace: options.openingGrace, metrics: metrics, logger: logger)
     }
 
     /// Whether the restored checkpoint has something to commit for a sink of this task.

@@ -18,6 +18,9 @@ public struct RunOptions: Sendable {
     public var untilIdle: Duration?
     /// `--drain`: end by closing all windows instead of keeping them in the checkpoint.
     public var drains = false
+    /// How long nodes may go on opening when the run is to end: those that only need a moment end at a checkpoint as ever,
+    /// the others are given up.
+    public var openingGrace = Duration.seconds(1)
 
     public init() {}
 }
