@@ -100,13 +100,14 @@ def run(command, cpus=None, environment=None, stdout=None, tree=False):
 
 
 def alternate(systems, runs):
-    """Runs the systems in turn, so that noise of the machine hits all alike.
+    """Runs the systems in turn, there and back, so that noise of the machine hits all alike and none always comes behind the
+    same other: a run on both cores is slower behind one that left the second core idle.
 
     - systems: name → (function that runs it once, how many times at most)
     """
     results = {name: [] for name in systems}
     for turn in range(runs):
-        for name, (start, most) in systems.items():
+        for name, (start, most) in list(systems.items())[::-1 if turn % 2 else 1]:
             if turn < most:
                 results[name].append(start())
     return results
